@@ -1,0 +1,1 @@
+"""Benchmarks of fastconv, run by asv; see README.md in this folder."""

@@ -1,0 +1,95 @@
+"""What the benchmarks share: implementations by name, the count of work, a stop-watch.
+
+Nothing here imports fastconv or PyTorch before a benchmark is set up. Where asv forks its
+benchmark processes (``--launch-method forkserver``) an import in the parent would leave the
+children with threads that did not survive the fork, and with figures for one core.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from .layers import LAYERS
+
+#: Parameters of the benchmarks: a further implementation is a name here and a branch in `prepare`.
+IMPLEMENTATIONS = ["fastconv", "torch"]
+
+
+def prepare(layer: str, implementation: str) -> Callable[[], Any]:
+    """A call without arguments that computes one layer with one implementation.
+
+    Raises
+    ------
+    NotImplementedError
+        If a peer is not installed; asv reports this as "n/a". fastconv itself has to be.
+    """
+    spec = LAYERS[layer]
+    if implementation == "torch":
+        if importlib.util.find_spec("torch") is None:
+            raise NotImplementedError("torch is not installed")
+        return _torch(spec)
+    from fastconv import conv_transpose
+
+    x, w, bias = spec.operands()
+    return lambda: conv_transpose(x, w, bias, **spec.options)
+
+
+def _torch(spec: Any) -> Callable[[], Any]:
+    import torch
+
+    torch.set_num_threads(workers())
+    function = getattr(torch.nn.functional, f"conv_transpose{len(spec.spatial)}d")
+    x, w, bias = map(torch.from_numpy, spec.operands())
+
+    def call() -> Any:
+        with torch.inference_mode():
+            return function(x, w, bias, **spec.options)
+
+    return call
+
+
+def workers() -> int:
+    """Threads that every implementation gets: what fastconv uses when it is not told."""
+    from fastconv import _threads
+
+    limits = _threads.limits()
+    if "forked child" in limits:
+        raise RuntimeError("a forked process computes in one thread: use --launch-method spawn")
+    return _threads.resolve(None)
+
+
+@cache
+def flops(layer: str) -> int:
+    """Twice the multiply-adds that reach the output: taps that are cropped away do not count."""
+    from fastconv._problem import make_problem, multiply_adds
+
+    spec = LAYERS[layer]
+    problem = make_problem(
+        spec.x_shape,
+        spec.w_shape,
+        spec.stride,
+        spec.padding,
+        spec.output_padding,
+        None,
+        spec.dilation,
+        spec.groups,
+        1,
+    )
+    return 2 * multiply_adds(problem)
+
+
+def median_seconds(call: Callable[[], Any], budget: float = 0.25, most: int = 50) -> float:
+    """Median time of a call, after one that is not counted, within about `budget` seconds."""
+    call()
+    samples: list[float] = []
+    end = time.perf_counter() + budget
+    while len(samples) < 3 or (time.perf_counter() < end and len(samples) < most):
+        start = time.perf_counter()
+        call()
+        samples.append(time.perf_counter() - start)
+    return statistics.median(samples)

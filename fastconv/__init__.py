@@ -1,0 +1,3 @@
+from ._api import conv_transpose, output_shape
+
+__all__ = ["conv_transpose", "output_shape"]

@@ -1,0 +1,71 @@
+"""The direct method: phases as matrix products in registers. The general path of the package."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import _execute, _isa, _reference, _threads
+from ._dtypes import TYPES, Type
+from ._plan import Plan
+from ._problem import Problem
+
+#: What numbers are computed in, by `Type.compute`.
+COMPUTE = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint64))
+
+#: Room to move the start of a buffer to a cache line.
+LINE = 64
+
+
+def refuses(problem: Problem, dtype: np.dtype) -> str | None:
+    """Why this method cannot do a problem, or None."""
+    if dtype.char not in TYPES:
+        return f"there are no kernels for {dtype}"
+    return None
+
+
+def suits(problem: Problem, dtype: np.dtype) -> bool:
+    """Whether "auto" takes this row when it is reached."""
+    return True
+
+
+def make_plan(
+    problem: Problem, kind: Type, x: np.ndarray, w: np.ndarray, y: np.ndarray, workers: int,
+    exact: bool = False,
+) -> Plan:
+    """The plan of a problem for arrays of these layouts and the active instruction set."""
+    vector, height = _execute.tile_of(_isa.kernels, kind.compute)
+    return Plan(
+        problem, x.strides, w.strides, y.strides, x.shape[0], kind.compute, kind.components,
+        y.itemsize, vector, height, workers, exact,
+    )
+
+
+def bias_numbers(problem: Problem, bias: np.ndarray | None, kind: Type) -> np.ndarray:
+    """The bias as real numbers of the compute type, zeros where there is none."""
+    compute = COMPUTE[kind.compute]
+    if bias is None:
+        return np.zeros(problem.c_out * kind.components, compute)
+    bias = np.ascontiguousarray(bias)
+    if kind.components == 2:
+        return bias.view(compute)
+    return bias.astype(compute, copy=False)
+
+
+def run(
+    problem: Problem,
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray | None,
+    out: np.ndarray,
+    workers: int | None = None,
+) -> None:
+    """Write the transposed convolution of canonical arrays into `out`; see `_reference.run`."""
+    kind = TYPES[out.dtype.char]
+    numbers = bias_numbers(problem, bias, kind)
+    plan = make_plan(problem, kind, x, w, out, _threads.resolve(workers))
+    packed = np.empty(plan.packed * numbers.itemsize + LINE, np.uint8)
+    if _execute.pack(plan, _isa.kernels, kind.code, w, packed) and plan.needs_finite_weights:
+        plan = make_plan(problem, kind, x, w, out, _threads.resolve(workers), True)
+        _execute.pack(plan, _isa.kernels, kind.code, w, packed)
+    scratch = np.empty(plan.workers * plan.worker_bytes + LINE, np.uint8)
+    _execute.run(plan, _isa.kernels, kind.code, x, packed, numbers, out, scratch)

@@ -1,0 +1,771 @@
+"""The driver of the direct method: packs the weights, then runs tasks in one team of threads.
+
+Nothing here checks an argument or allocates memory: scratch comes with the call, sized by the plan.
+"""
+
+cimport cython
+from cpython.buffer cimport (
+    PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+)
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from cython.parallel cimport parallel, prange, threadid
+from libc.stdint cimport uintptr_t
+
+from fastconv._plan cimport Geometry, Plan
+from fastconv._types cimport (
+    MAX_AXES, Axis, KernelTable, class_first, class_size, phase_taps,
+)
+
+cdef extern from *:
+    """
+    #include <fenv.h>
+    #ifdef _OPENMP
+    #include <omp.h>
+    static int fastconv_max_threads(void) { return omp_get_max_threads(); }
+    static const int fastconv_openmp = _OPENMP;
+    #else
+    static int fastconv_max_threads(void) { return 1; }
+    static const int fastconv_openmp = 0;
+    #endif
+    #if (defined(__x86_64__) || defined(__i386__)) && defined(__GNUC__)
+    /* The compiler's runtime asks CPUID and, for the wide registers, XGETBV. */
+    static int fastconv_has_avx2(void) {
+        __builtin_cpu_init();
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
+            && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+    }
+    static int fastconv_has_avx512(void) {
+        return fastconv_has_avx2() && __builtin_cpu_supports("avx512f")
+            && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd")
+            && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    }
+    #else
+    static int fastconv_has_avx2(void) { return 0; }
+    static int fastconv_has_avx512(void) { return 0; }
+    #endif
+    #if defined(__VERSION__)
+    static const char *fastconv_compiler = __VERSION__;
+    #else
+    static const char *fastconv_compiler = "unknown";
+    #endif
+    """
+    int fastconv_max_threads() nogil
+    const int fastconv_openmp
+    const char* fastconv_compiler
+    int fastconv_has_avx2()
+    int fastconv_has_avx512()
+
+cdef extern from "fenv.h" nogil:
+    ctypedef struct fenv_t:
+        pass
+    const fenv_t* FE_DFL_ENV
+    int fegetenv(fenv_t*)
+    int fesetenv(const fenv_t*)
+
+cdef enum:
+    COLUMNS = 1024        # columns of weights whose places are worked out at a time
+    PACK_CHANNELS = 64    # input channels that one packing task takes
+
+
+def max_threads():
+    """What OpenMP would use here: 1 without it."""
+    return fastconv_max_threads()
+
+
+def openmp_version():
+    """The date of the OpenMP standard this was built with; 0 without OpenMP."""
+    return fastconv_openmp
+
+
+def compiler():
+    """The compiler's own name for its version."""
+    return fastconv_compiler.decode()
+
+
+def cpu_supports(str isa):
+    """Whether CPU and system run the kernels of an instruction set."""
+    if isa == "avx512":
+        return bool(fastconv_has_avx512())
+    if isa == "avx2":
+        return bool(fastconv_has_avx2())
+    return True
+
+
+cdef struct Call:
+    const Geometry* g
+    const KernelTable* k
+    int code              # row of _dtypes.TYPES
+    const char* x
+    const char* w
+    const char* bias
+    char* y
+    char* packed
+    char* scratch         # of the worker
+    char* rows            # its parts
+    char* acc
+    Py_ssize_t* taps
+    const void** tap_rows
+    const void** sources
+    char* source_bias
+    char* zeros
+
+
+# One place in the loops of a task.
+cdef struct Place:
+    Py_ssize_t image, group
+    Py_ssize_t q[MAX_AXES]
+    Py_ssize_t lane_lo, lane_hi
+    Py_ssize_t row_lo, row_hi
+    Py_ssize_t channel_0, channels       # block of output channels of the group
+    Py_ssize_t set
+    Py_ssize_t first[MAX_AXES], size[MAX_AXES], taps[MAX_AXES]  # of the set's classes
+    Py_ssize_t phases, set_taps          # products of size and of taps
+    Py_ssize_t n_rows                    # outer taps inside the input
+    const char* x                        # image and group
+    char* y                              # image and block of channels
+
+
+cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    return a // b + (1 if a % b > 0 else 0)
+
+
+cdef inline Py_ssize_t floor_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    return a // b - (1 if a % b < 0 else 0)
+
+
+cdef inline Py_ssize_t clip(Py_ssize_t a, Py_ssize_t low, Py_ssize_t high) noexcept nogil:
+    return low if a < low else high if a > high else a
+
+
+cdef inline int log2_height(Py_ssize_t height) noexcept nogil:
+    return 3 if height == 8 else 2 if height == 4 else 1 if height == 2 else 0
+
+
+cdef inline Py_ssize_t panel_height(Py_ssize_t tallest, Py_ssize_t rows) noexcept nogil:
+    """Rows of the next panel when `rows` are left: the tallest tile, then powers of two."""
+    while tallest > rows:
+        tallest >>= 1
+    return tallest
+
+
+# ------------------------------------------------------------------------------- weights
+
+cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
+    """Pack some input channels of one block of output channels; whether Inf or NaN was seen.
+
+    Panels lie in the order (group, block of channels, set, class of the lane axis, panel of rows);
+    a panel is [outer tap][lane tap][input channel][row]. Rows are (channel, outer phase, lane
+    phase, component), so that the rows of neighbouring results are neighbours.
+    """
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t src_at[COLUMNS]
+    cdef Py_ssize_t dst_at[COLUMNS]
+    cdef Py_ssize_t heights[COLUMNS]
+    cdef Py_ssize_t parts = (g.c_in + PACK_CHANNELS - 1) // PACK_CHANNELS
+    cdef Py_ssize_t ci = task % parts * PACK_CHANNELS
+    cdef Py_ssize_t block = task // parts % g.n_channel_blocks
+    cdef Py_ssize_t group = task // parts // g.n_channel_blocks
+    cdef Py_ssize_t channels = min(PACK_CHANNELS, g.c_in - ci)
+    cdef Py_ssize_t co_0 = block * g.channel_block
+    cdef Py_ssize_t n_co = min(g.channel_block, g.c_out - co_0)
+    cdef Py_ssize_t base = (group * g.c_out + co_0) * g.taps * g.depth * g.components
+    cdef Py_ssize_t outer_kernel = g.taps // g.lane.kernel
+    cdef Py_ssize_t co, o, t, i, rest, k, phase, j, cls, set_index, phases, p, n_taps, tap, at
+    cdef Py_ssize_t set_base, class_base, n_class, row, rows, height, start, left, columns = 0
+    cdef bint bad = False
+    cdef const char* src = c.w + (group * g.c_in + ci) * g.w_in + co_0 * g.w_out
+    cdef char* dst = c.packed + base * g.size
+    cdef Py_ssize_t index[MAX_AXES]
+    for co in range(n_co):
+        for o in range(outer_kernel):
+            rest = o
+            for i in range(g.n_outer - 1, -1, -1):
+                index[i] = rest % g.outer[i].kernel
+                rest //= g.outer[i].kernel
+            set_index = p = tap = 0
+            phases = n_taps = 1
+            at = co * g.w_out
+            for i in range(g.n_outer):
+                k = index[i]
+                at += k * g.w_outer[i]
+                phase = k % g.outer[i].period
+                j = k // g.outer[i].period
+                if g.outer[i].merged:
+                    cls = 1 if phase >= class_size(&g.outer[i], 0) else 0
+                else:
+                    cls = phase
+                set_index = set_index * g.outer[i].n_classes + cls
+                p = p * class_size(&g.outer[i], cls) + phase - class_first(&g.outer[i], cls)
+                phases *= class_size(&g.outer[i], cls)
+                tap = tap * phase_taps(&g.outer[i], phase) + j
+                n_taps *= phase_taps(&g.outer[i], phase)
+            set_base = n_co * g.components * g.depth * g.set_taps[set_index]
+            for t in range(g.lane.kernel):
+                phase = t % g.lane.period
+                j = t // g.lane.period
+                n_class = class_size(&g.lane, 0)
+                class_base = set_base
+                if phase >= n_class:
+                    class_base += (
+                        n_co * g.components * g.depth * phases * n_taps * n_class * g.lane.max_taps
+                    )
+                    phase -= n_class
+                    n_class = g.lane.n_phases - n_class
+                    k = g.lane.max_taps - 1
+                else:
+                    k = g.lane.max_taps
+                row = ((co * phases + p) * n_class + phase) * g.components
+                rows = n_co * phases * n_class * g.components
+                height = g.height
+                start = row // height * height
+                left = rows - start
+                while height > left or row >= start + height:
+                    if height > left:
+                        height >>= 1
+                    else:
+                        start += height
+                        left -= height
+                src_at[columns] = at + t * g.w_lane
+                dst_at[columns] = (
+                    class_base + start * n_taps * k * g.depth
+                    + ((tap * k + j) * g.depth + ci * g.components) * height + row - start
+                )
+                heights[columns] = height
+                columns += 1
+                if columns == COLUMNS:
+                    bad |= c.k.pack[c.code](
+                        src, g.w_in, channels, g.components, src_at, dst_at, heights, columns, dst
+                    )
+                    columns = 0
+    if columns:
+        bad |= c.k.pack[c.code](
+            src, g.w_in, channels, g.components, src_at, dst_at, heights, columns, dst
+        )
+    return bad
+
+
+# ------------------------------------------------------------------------------- input rows
+
+cdef void load_rows(
+        const Call* c, const Place* p, Py_ssize_t row_hi, Py_ssize_t lane_lo, Py_ssize_t lane_hi,
+        Py_ssize_t ci, Py_ssize_t channels) noexcept nogil:
+    """Read the rows of x that rows [p.row_lo, row_hi) of a task need, with zeros beyond the ends.
+
+    Row slot s, for each combination of taps of the other axes, holds input row
+    row_lo + (s - (max_taps - 1)) * shift, lanes [lane_lo - span, lane_hi).
+    """
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t last = g.n_outer - 1
+    cdef const Axis* rows = &g.outer[last]
+    cdef Py_ssize_t start = max(0, lane_lo - g.lane.span)
+    cdef Py_ssize_t stop = min(g.lane.n_in, lane_hi)
+    cdef Py_ssize_t before = start - (lane_lo - g.lane.span)
+    cdef Py_ssize_t slots = row_hi - p.row_lo + rows.max_taps - 1
+    cdef Py_ssize_t slot_bytes = g.depth_block * g.components * g.pitch * g.size
+    cdef Py_ssize_t combinations = 1, combination, rest, i, j, at, r, s
+    cdef const char* src
+    cdef bint inside
+    for i in range(last):
+        combinations *= g.outer[i].max_taps
+    for combination in range(combinations):
+        rest = combination
+        inside = True
+        src = p.x + (ci * g.x_channel + start * g.lane.x_step)
+        for i in range(last - 1, -1, -1):
+            j = rest % g.outer[i].max_taps
+            rest //= g.outer[i].max_taps
+            at = p.q[i] - j * g.outer[i].shift
+            if at < 0 or at >= g.outer[i].n_in:
+                inside = False
+                break
+            src += at * g.outer[i].x_step
+        if not inside:
+            continue
+        for s in range(slots):
+            r = p.row_lo + (s - (rows.max_taps - 1)) * rows.shift
+            if 0 <= r < rows.n_in:
+                c.k.load[c.code](
+                    src + r * rows.x_step, g.x_channel, g.lane.x_step,
+                    g.element // g.components, channels, g.components, stop - start, before,
+                    g.pitch, c.rows + (combination * g.row_slots + s) * slot_bytes,
+                )
+
+
+# ------------------------------------------------------------------------------- one set
+
+cdef bint enter_set(const Call* c, Place* p) noexcept nogil:
+    """Fill in the set's classes and list its outer taps; whether it has any result here."""
+    cdef const Geometry* g = c.g
+    cdef const Axis* a
+    cdef Py_ssize_t last = g.n_outer - 1
+    cdef Py_ssize_t slot_bytes = g.depth_block * g.components * g.pitch * g.size
+    cdef Py_ssize_t rest = p.set, i, cls, low, high, f, total = 1, n, j, tap, combination, slot
+    cdef Py_ssize_t j_lo[MAX_AXES]
+    cdef Py_ssize_t j_count[MAX_AXES]
+    p.phases = p.set_taps = 1
+    for i in range(last, -1, -1):
+        a = &g.outer[i]
+        cls = rest % a.n_classes
+        rest //= a.n_classes
+        p.first[i] = class_first(a, cls)
+        p.size[i] = class_size(a, cls)
+        p.taps[i] = phase_taps(a, p.first[i])
+        p.phases *= p.size[i]
+        p.set_taps *= p.taps[i]
+        # The phases of a class are `dilation` apart: is one of them inside the window?
+        f = p.q[i] * a.stride + p.first[i] * a.dilation - a.crop
+        low = max(0, ceil_div(-f, a.dilation))
+        if low >= p.size[i] or f + low * a.dilation >= a.n_out:
+            return False
+        j_lo[i] = max(0, ceil_div(p.q[i] - a.n_in + 1, a.shift))
+        high = min(p.taps[i] - 1, p.q[i] // a.shift)
+        j_count[i] = max(0, high - j_lo[i] + 1)
+        total *= j_count[i]
+    p.n_rows = total
+    for n in range(total):
+        rest = n
+        tap = combination = slot = 0
+        low = high = 1
+        for i in range(last, -1, -1):
+            j = j_lo[i] + rest % j_count[i]
+            rest //= j_count[i]
+            tap += j * low
+            low *= p.taps[i]
+            if i == last:
+                slot = p.q[i] - p.row_lo + g.outer[i].max_taps - 1 - j
+            else:
+                combination += j * high
+                high *= g.outer[i].max_taps
+        c.taps[n] = tap
+        c.tap_rows[n] = c.rows + (combination * g.row_slots + slot) * slot_bytes
+    return True
+
+
+cdef bint outer_result(const Call* c, const Place* p, Py_ssize_t phase, char** y) noexcept nogil:
+    """Where outer phase `phase` of the set writes; False if outside of the window."""
+    cdef const Axis* a
+    cdef Py_ssize_t i, o
+    y[0] = p.y
+    for i in range(c.g.n_outer - 1, -1, -1):
+        a = &c.g.outer[i]
+        o = p.q[i] * a.stride + (p.first[i] + phase % p.size[i]) * a.dilation - a.crop
+        phase //= p.size[i]
+        if o < 0 or o >= a.n_out:
+            return False
+        y[0] += o * a.y_step
+    return True
+
+
+cdef inline const char* acc_row(
+        const Call* c, const Place* p, Py_ssize_t channel, Py_ssize_t phase, Py_ssize_t lane_phase,
+        Py_ssize_t row_bytes) noexcept nogil:
+    """The accumulators of one result phase: its first component."""
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t n_class = class_size(&g.lane, 0), before = 0
+    if lane_phase >= n_class:
+        before = p.channels * p.phases * n_class
+        lane_phase -= n_class
+        n_class = g.lane.n_phases - n_class
+    return c.acc + (
+        (before + (channel * p.phases + phase) * n_class + lane_phase) * g.components * row_bytes
+    )
+
+
+cdef void store_interleaved(
+        const Call* c, const Place* p, Py_ssize_t q, Py_ssize_t n,
+        Py_ssize_t row_bytes) noexcept nogil:
+    """Store a tile whose lane phases are neighbours: whole runs of the result."""
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t stride = g.lane.stride, parts = g.components
+    cdef Py_ssize_t number = g.element // parts
+    cdef bint dense = g.lane.y_step == g.element
+    cdef Py_ssize_t channel, phase, r, part, u, r_lo, r_hi, count, at
+    cdef Py_ssize_t full_lo = clip(ceil_div(g.lane.crop, stride) - q, 0, n)
+    cdef Py_ssize_t full_hi = clip(
+        floor_div(g.lane.n_out + g.lane.crop, stride) - q, full_lo, n)
+    cdef Py_ssize_t lane_step = stride * g.lane.y_step
+    cdef Py_ssize_t source_step = number if dense else g.lane.y_step
+    cdef const char* row
+    cdef const char* bias
+    cdef char* y
+    cdef char* to
+    # Complex numbers are interleaved too where they are dense, else each part by itself.
+    cdef Py_ssize_t calls = 1 if dense else parts
+    cdef Py_ssize_t width = parts // calls
+    for channel in range(p.channels):
+        bias = c.bias + (
+            (p.group * g.c_out + p.channel_0 + channel) * parts * g.size)
+        for phase in range(p.phases):
+            if not outer_result(c, p, phase, &y):
+                continue
+            y += channel * g.y_channel + (q * stride - g.lane.crop) * g.lane.y_step
+            for r in range(stride):
+                row = acc_row(c, p, channel, phase, r, row_bytes)
+                for part in range(parts):
+                    at = r * parts + part if dense else part * stride + r
+                    c.sources[at] = row + part * row_bytes
+                    copy_number(c.source_bias + at * g.size, bias + part * g.size, g.size)
+            for part in range(calls):
+                to = y + part * number
+                at = part * stride
+                if full_hi > full_lo:
+                    c.k.store[c.code](
+                        c.sources + at, c.source_bias + at * g.size, stride * width, full_lo,
+                        full_hi - full_lo, to + full_lo * lane_step, lane_step, source_step,
+                    )
+                for u in range(n):
+                    if full_lo <= u < full_hi:
+                        continue
+                    r_lo = max(0, g.lane.crop - (q + u) * stride)
+                    r_hi = min(stride, g.lane.n_out + g.lane.crop - (q + u) * stride)
+                    count = (r_hi - r_lo) * width
+                    if count > 0:
+                        c.k.store[c.code](
+                            c.sources + (at + r_lo * width),
+                            c.source_bias + (at + r_lo * width) * g.size, count, u, 1,
+                            to + u * lane_step + r_lo * g.lane.y_step, lane_step, source_step,
+                        )
+
+
+cdef inline void copy_number(char* dst, const char* src, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(size):
+        dst[i] = src[i]
+
+
+cdef void store_phase(
+        const Call* c, const Place* p, Py_ssize_t phase, Py_ssize_t lane_phase, char* y,
+        const void** sources, const char* bias, Py_ssize_t n_sources, Py_ssize_t q,
+        Py_ssize_t n) noexcept nogil:
+    """Store sources that are neighbours in the result, at the lanes inside the window."""
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t offset = q * g.lane.stride + lane_phase * g.lane.dilation - g.lane.crop
+    cdef Py_ssize_t low = clip(ceil_div(-offset, g.lane.stride), 0, n)
+    cdef Py_ssize_t high = clip(
+        floor_div(g.lane.n_out - 1 - offset, g.lane.stride) + 1, low, n)
+    if high > low:
+        c.k.store[c.code](
+            sources, bias, n_sources, low, high - low,
+            y + (offset + low * g.lane.stride) * g.lane.y_step,
+            g.lane.stride * g.lane.y_step, g.element // g.components,
+        )
+
+
+cdef void store_by_channel(
+        const Call* c, const Place* p, Py_ssize_t q, Py_ssize_t n,
+        Py_ssize_t row_bytes) noexcept nogil:
+    """Store a tile into a result whose channels are neighbours."""
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t channel, phase, r, part
+    cdef const char* row
+    cdef const char* bias = c.bias + (p.group * g.c_out + p.channel_0) * g.components * g.size
+    cdef char* y
+    for phase in range(p.phases):
+        if not outer_result(c, p, phase, &y):
+            continue
+        for r in range(g.lane.n_phases):
+            for channel in range(p.channels):
+                row = acc_row(c, p, channel, phase, r, row_bytes)
+                for part in range(g.components):
+                    c.sources[channel * g.components + part] = row + part * row_bytes
+            store_phase(
+                c, p, phase, r, y, c.sources, bias, p.channels * g.components, q, n)
+
+
+cdef void store_panel(
+        const Call* c, const Place* p, Py_ssize_t row_0, Py_ssize_t height, Py_ssize_t class_0,
+        Py_ssize_t n_class, Py_ssize_t q, Py_ssize_t n, Py_ssize_t row_bytes) noexcept nogil:
+    """Store the rows of one panel one by one."""
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t m, row, part, lane_phase, phase, channel
+    cdef const void* source
+    cdef char* y
+    for m in range(height):
+        row = row_0 + m
+        part = row % g.components
+        row //= g.components
+        lane_phase = class_0 + row % n_class
+        row //= n_class
+        phase = row % p.phases
+        channel = row // p.phases
+        if outer_result(c, p, phase, &y):
+            source = c.acc + m * row_bytes
+            store_phase(
+                c, p, phase, lane_phase,
+                y + channel * g.y_channel + part * (g.element // g.components), &source,
+                c.bias
+                + ((p.group * g.c_out + p.channel_0 + channel) * g.components + part) * g.size,
+                1, q, n)
+
+
+cdef void run_panels(
+        const Call* c, const Place* p, Py_ssize_t q, Py_ssize_t n, Py_ssize_t vectors,
+        Py_ssize_t ci, Py_ssize_t channels, bint together) noexcept nogil:
+    """All panels of a set against one tile of lanes, for some of the input channels.
+
+    Together: their accumulators are kept one after the other. Else each panel goes through all
+    input channels and is stored before the next one.
+    """
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t row_bytes = vectors * g.vector * g.size
+    cdef Py_ssize_t at = g.lane.span + q - p.lane_lo
+    cdef Py_ssize_t cls, n_class, lane_taps, rows, row, height, first
+    cdef Py_ssize_t panel = (
+        (p.group * g.c_out + p.channel_0) * g.taps + p.channels * g.set_taps[p.set]
+    ) * g.depth * g.components
+    cdef char* acc = c.acc
+    for cls in range(g.lane.n_classes):
+        first = class_first(&g.lane, cls)
+        n_class = class_size(&g.lane, cls)
+        lane_taps = phase_taps(&g.lane, first)
+        rows = p.channels * p.phases * n_class * g.components
+        row = 0
+        while row < rows:
+            height = panel_height(g.height, rows - row)
+            while True:
+                if g.depth_block < g.c_in and not together:
+                    load_rows(c, p, p.row_lo + 1, p.lane_lo, p.lane_hi, ci, channels)
+                c.k.tile[g.compute][log2_height(height)][vectors - 1](
+                    c.packed + (panel + ci * g.components * height) * g.size,
+                    g.depth * height, c.taps, c.tap_rows, p.n_rows, lane_taps, g.lane.shift, at,
+                    channels * g.components, g.pitch, acc, ci > 0,
+                )
+                if together or ci + channels >= g.c_in:
+                    break
+                ci += channels
+                channels = min(channels, g.c_in - ci)
+            if together:
+                acc += height * row_bytes
+            else:
+                store_panel(c, p, row, height, first, n_class, q, n, row_bytes)
+                ci = 0
+                channels = min(g.depth_block, g.c_in)
+            panel += height * p.set_taps * lane_taps * g.depth
+            row += height
+
+
+cdef void run_set(const Call* c, const Place* p) noexcept nogil:
+    """All tiles of one set of outer phases at one place."""
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t q, n, vectors, ci, channels
+    q = p.lane_lo
+    while q < p.lane_hi:
+        vectors = min(3, ceil_div(p.lane_hi - q, g.vector))
+        n = min(p.lane_hi - q, vectors * g.vector)
+        channels = min(g.depth_block, g.c_in)
+        if not g.interleaved and not g.by_channel:
+            run_panels(c, p, q, n, vectors, 0, channels, False)
+        else:
+            ci = 0
+            while True:
+                channels = min(g.depth_block, g.c_in - ci)
+                if g.depth_block < g.c_in:
+                    load_rows(c, p, p.row_lo + 1, p.lane_lo, p.lane_hi, ci, channels)
+                run_panels(c, p, q, n, vectors, ci, channels, True)
+                ci += g.depth_block
+                if ci >= g.c_in:
+                    break
+            if g.interleaved:
+                store_interleaved(c, p, q, n, vectors * g.vector * g.size)
+            else:
+                store_by_channel(c, p, q, n, vectors * g.vector * g.size)
+        q += n
+
+
+# ------------------------------------------------------------------------------- tasks
+
+cdef void run_task(const Call* c, Py_ssize_t task) noexcept nogil:
+    """One block of rows and lanes of one image and group, for some blocks of channels."""
+    cdef const Geometry* g = c.g
+    cdef Place p
+    cdef Py_ssize_t last = g.n_outer - 1, i, n, share, block, block_hi, row
+    p.lane_lo = g.lane.q_lo + task % g.n_lane_blocks * g.lane_block
+    p.lane_hi = min(p.lane_lo + g.lane_block, g.lane.q_hi)
+    task //= g.n_lane_blocks
+    p.row_lo = g.outer[last].q_lo + task % g.n_row_blocks * g.row_block
+    p.row_hi = min(p.row_lo + g.row_block, g.outer[last].q_hi)
+    task //= g.n_row_blocks
+    for i in range(last - 1, -1, -1):
+        n = g.outer[i].q_hi - g.outer[i].q_lo
+        p.q[i] = g.outer[i].q_lo + task % n
+        task //= n
+    p.group = task % g.groups
+    task //= g.groups
+    p.image = task % g.images
+    share = task // g.images
+    p.x = c.x + (p.image * g.x_image + p.group * g.c_in * g.x_channel)
+    if g.depth_block >= g.c_in:
+        load_rows(c, &p, p.row_hi, p.lane_lo, p.lane_hi, 0, g.c_in)
+    block = share * g.n_channel_blocks // g.channel_tasks
+    block_hi = (share + 1) * g.n_channel_blocks // g.channel_tasks
+    while block < block_hi:
+        p.channel_0 = block * g.channel_block
+        p.channels = min(g.channel_block, g.c_out - p.channel_0)
+        p.y = c.y + (
+            p.image * g.y_image + (p.group * g.c_out + p.channel_0) * g.y_channel
+        )
+        for row in range(p.row_lo, p.row_hi):
+            p.q[last] = row
+            for p.set in range(g.n_sets):
+                if enter_set(c, &p):
+                    run_set(c, &p)
+        block += 1
+
+
+cdef void fill_task(const Call* c, Py_ssize_t first, Py_ssize_t stop) noexcept nogil:
+    """Bias for rows [first, stop) of the result along the lane axis, over images and channels."""
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t row, rest, i, channel, u, part, width = 3 * g.vector
+    cdef const void* zeros[2]
+    cdef char* y
+    for part in range(2):
+        zeros[part] = c.zeros
+    for row in range(first, stop):
+        rest = row
+        y = c.y
+        for i in range(g.n_outer - 1, -1, -1):
+            y += rest % g.outer[i].n_out * g.outer[i].y_step
+            rest //= g.outer[i].n_out
+        channel = rest % (g.groups * g.c_out)
+        y += channel * g.y_channel + rest // (g.groups * g.c_out) * g.y_image
+        u = 0
+        while u < g.lane.n_out:
+            c.k.store[c.code](
+                zeros, c.bias + channel * g.components * g.size, g.components, 0,
+                min(width, g.lane.n_out - u), y + u * g.lane.y_step, g.lane.y_step,
+                g.element // g.components,
+            )
+            u += width
+
+
+cdef void lay_out(Call* c, char* scratch) noexcept nogil:
+    """Point to the parts of one worker's scratch."""
+    cdef const Geometry* g = c.g
+    cdef const Axis* rows = &g.outer[g.n_outer - 1]
+    cdef Py_ssize_t taps = rows.max_taps, sources, i
+    for i in range(g.n_outer - 1):
+        taps *= g.outer[i].max_taps
+    sources = max(g.lane.n_phases, g.channel_block) * g.components
+    c.scratch = scratch
+    c.rows = scratch
+    c.acc = scratch + g.rows_bytes
+    c.taps = <Py_ssize_t*> (c.acc + g.acc_bytes)
+    c.tap_rows = <const void**> (c.taps + taps)
+    c.sources = c.tap_rows + taps
+    c.zeros = <char*> (c.sources + sources)
+    c.source_bias = c.zeros + 3 * g.vector * g.size
+
+
+cdef class _Buffer:
+    """A borrowed pointer to the memory of an array."""
+
+    cdef Py_buffer view
+
+    def __cinit__(self, array, bint writable):
+        PyObject_GetBuffer(array, &self.view, PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0))
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.view)
+
+
+def pack(Plan plan, kernels, int code, w, packed):
+    """Pack the weights `w` into the buffer `packed`; whether one of them is Inf or NaN."""
+    cdef Call call
+    cdef Call mine
+    cdef Py_ssize_t tasks, task, workers = plan.g.workers
+    cdef int bad = 0
+    cdef _Buffer w_buffer = _Buffer(w, False)
+    cdef _Buffer packed_buffer = _Buffer(packed, True)
+    call.g = &plan.g
+    call.k = <const KernelTable*> PyCapsule_GetPointer(kernels, b"fastconv.kernels")
+    call.code = code
+    call.w = <const char*> w_buffer.view.buf
+    call.packed = aligned(<char*> packed_buffer.view.buf)
+    tasks = (
+        plan.g.groups * plan.g.n_channel_blocks
+        * ((plan.g.c_in + PACK_CHANNELS - 1) // PACK_CHANNELS)
+    )
+    with nogil:
+        if workers == 1 or tasks == 1:
+            for task in range(tasks):
+                bad += pack_task(&call, task)
+        else:
+            for task in prange(tasks, num_threads=workers, schedule="dynamic"):
+                bad += pack_task(&call, task)
+    return bad != 0
+
+
+cdef inline char* aligned(char* p) noexcept nogil:
+    """The next address on a cache line."""
+    return p + (64 - <uintptr_t> p % 64) % 64
+
+
+cdef void run_worker_task(
+        const Call* call, char* scratch, Py_ssize_t task, Py_ssize_t per_fill,
+        Py_ssize_t fills) noexcept nogil:
+    """One task with the scratch of the worker that took it; a filling one if `per_fill`."""
+    cdef Call mine = call[0]
+    cdef fenv_t caller
+    fegetenv(&caller)
+    fesetenv(FE_DFL_ENV)
+    lay_out(&mine, scratch)
+    if per_fill:
+        copy_zeros(&mine)
+        fill_task(&mine, task * per_fill, min((task + 1) * per_fill, fills))
+    else:
+        run_task(&mine, task)
+    fesetenv(&caller)
+
+
+cdef void copy_zeros(const Call* c) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(3 * c.g.vector * c.g.size):
+        c.zeros[i] = 0
+
+
+def run(Plan plan, kernels, int code, x, packed, bias, y, scratch):
+    """Compute `y` from `x` and packed weights; `bias` holds numbers of the compute type."""
+    cdef Call call
+    cdef const Geometry* g = &plan.g
+    cdef Py_ssize_t task, tasks = g.tasks, workers = g.workers, i
+    cdef Py_ssize_t bytes = g.rows_bytes + g.acc_bytes + g.list_bytes
+    cdef Py_ssize_t fills = 0, per_fill = 0, fill_tasks = 0
+    cdef _Buffer x_buffer = _Buffer(x, False)
+    cdef _Buffer y_buffer = _Buffer(y, True)
+    cdef _Buffer packed_buffer = _Buffer(packed, False)
+    cdef _Buffer bias_buffer = _Buffer(bias, False)
+    cdef _Buffer scratch_buffer = _Buffer(scratch, True)
+    cdef char* mine
+    call.g = g
+    call.k = <const KernelTable*> PyCapsule_GetPointer(kernels, b"fastconv.kernels")
+    call.code = code
+    call.x = <const char*> x_buffer.view.buf
+    call.y = <char*> y_buffer.view.buf
+    call.packed = aligned(<char*> packed_buffer.view.buf)
+    call.bias = <const char*> bias_buffer.view.buf
+    mine = aligned(<char*> scratch_buffer.view.buf)
+    if not g.complete:
+        fills = g.images * g.groups * g.c_out
+        for i in range(g.n_outer):
+            fills *= g.outer[i].n_out
+        per_fill = max(1, fills // (8 * workers))
+        fill_tasks = (fills + per_fill - 1) // per_fill
+    with nogil:
+        if workers == 1:
+            for task in range(fill_tasks):
+                run_worker_task(&call, mine, task, per_fill, fills)
+            for task in range(tasks):
+                run_worker_task(&call, mine, task, 0, 0)
+        else:
+            with parallel(num_threads=workers):
+                for task in prange(fill_tasks, schedule="dynamic"):
+                    run_worker_task(&call, mine + threadid() * bytes, task, per_fill, fills)
+                for task in prange(tasks, schedule="dynamic"):
+                    run_worker_task(&call, mine + threadid() * bytes, task, 0, 0)
+
+
+def tile_of(kernels, int compute):
+    """Lanes of a vector and rows of the tallest tile, for a compute type."""
+    cdef const KernelTable* k = <const KernelTable*> PyCapsule_GetPointer(
+        kernels, b"fastconv.kernels")
+    return k.lanes[compute], k.rows

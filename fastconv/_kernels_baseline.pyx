@@ -1,0 +1,7 @@
+"""Kernels for any CPU: vectors of 16 bytes, as in SSE2 and NEON."""
+
+cdef enum:
+    VECTOR_FLOATS = 4
+    TALLEST = 4
+
+include "_kernels.pxi"

@@ -1,0 +1,37 @@
+"""The one ordered table of methods: the first row that suits a problem computes it.
+
+A row is a module with `refuses` (why it cannot do a problem, or None), `suits` (whether "auto"
+wants it) and `run`. The last row takes everything. A new method is one file and one row here.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+
+from . import _col2im, _direct, _reference
+from ._problem import Problem
+
+METHODS: dict[str, ModuleType] = {
+    "col2im": _col2im,
+    "direct": _direct,
+    "reference": _reference,
+}
+
+
+def choose(method: str, problem: Problem, dtype: np.dtype) -> ModuleType:
+    """The row for a problem; depends on shapes and types only."""
+    if method == "auto":
+        for row in METHODS.values():
+            if row.refuses(problem, dtype) is None and row.suits(problem, dtype):
+                return row
+    if method not in METHODS:
+        if not isinstance(method, str):
+            raise TypeError(f"method must be a string, got {method!r}")
+        raise ValueError(f"method must be 'auto' or one of {tuple(METHODS)}, got {method!r}")
+    row = METHODS[method]
+    reason = row.refuses(problem, dtype)
+    if reason is not None:
+        raise ValueError(f"method={method!r} cannot do this problem: {reason}")
+    return row

@@ -1,0 +1,44 @@
+from fastconv._types cimport MAX_AXES, Axis
+
+
+cdef struct Geometry:
+    Axis lane                        # the axis that runs along the vectors
+    Axis outer[MAX_AXES]             # all others, the one that rows of a task follow last
+    Py_ssize_t n_outer
+    Py_ssize_t images, groups
+    Py_ssize_t c_in, c_out           # of one group
+    Py_ssize_t components            # real numbers of an element: 2 for complex
+    Py_ssize_t depth                 # c_in * components
+    Py_ssize_t taps                  # of the whole kernel
+    int compute
+    Py_ssize_t size                  # bytes of a number in the compute type
+    Py_ssize_t element               # bytes of an element of x and of the result
+    Py_ssize_t x_image, x_channel, y_image, y_channel  # steps in bytes
+    Py_ssize_t w_in, w_out           # steps in bytes of the weights' channels
+    Py_ssize_t w_outer[MAX_AXES]
+    Py_ssize_t w_lane
+    bint complete                    # the tiles reach every element of the result
+    bint interleaved                 # phases of the lane axis are neighbours in the result
+    bint by_channel                  # channels are the neighbours in the result: store by them
+    Py_ssize_t n_sets                # sets of outer phases that share their taps
+    Py_ssize_t* set_taps             # [n_sets + 1] kernel taps of the sets before
+    # blocks
+    Py_ssize_t vector, height        # lanes of a vector, rows of the tallest tile
+    Py_ssize_t row_block, n_row_blocks
+    Py_ssize_t lane_block, n_lane_blocks
+    Py_ssize_t channel_block, n_channel_blocks   # output channels of a group
+    Py_ssize_t channel_tasks         # tasks that share the blocks of channels of one place
+    Py_ssize_t depth_block           # input channels that are read at a time
+    Py_ssize_t row_slots             # rows of x that a task holds, per tap of the other axes
+    Py_ssize_t pitch                 # numbers from one channel to the next in a held row
+    Py_ssize_t tasks
+    Py_ssize_t workers
+    # scratch of one worker, in bytes, each part on a line of its own
+    Py_ssize_t rows_bytes, acc_bytes, list_bytes
+    Py_ssize_t packed                # numbers of the packed weights
+
+
+cdef class Plan:
+    cdef Geometry g
+    cdef readonly str lane_axis
+    cdef readonly object macs

@@ -1,0 +1,429 @@
+"""Phases, classes of phases, blocks, scratch and workers of the direct method.
+
+Pure arithmetic: a plan knows shapes, steps and sizes, but no arrays. In full coordinates a tap t of
+an axis adds input i to position i*stride + t*dilation; positions with the same remainder modulo
+the stride form a phase, and each phase is a plain sum over (tap, input channel) at a fixed
+distance between taps, in any rank (docs, architecture). One axis runs along the lanes of the
+vectors: the spatial axis that fills them best, or the batch.
+"""
+
+from libc.stdlib cimport free, malloc
+
+from fastconv._types cimport MAX_AXES, Axis, class_first, class_size, phase_taps
+
+cdef enum:
+    ROWS_BYTES = 1 << 19        # x that a task holds: half of a usual second-level cache
+    ROWS_LIMIT = 5 << 19        # ... and at most, so that a worker stays below 4 MiB
+    ACC_ROWS = 256              # rows of accumulators that are stored at once
+    PACKED_BYTES = 1 << 19      # weights that are used again and again from the cache
+    MAX_SOURCES = 2048          # phases that are interleaved at once
+    LIST_TAPS = 1 << 15         # outer taps in a list
+    SERIAL_WORK = 1 << 20       # multiply-adds and bytes below which threads do not pay
+    TASKS_PER_WORKER = 4
+
+
+cdef Py_ssize_t gcd(Py_ssize_t a, Py_ssize_t b) noexcept:
+    while b:
+        a, b = b, a % b
+    return a
+
+
+cdef Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept:
+    """Ceiling of a / b for b > 0 and any a."""
+    return a // b + (1 if a % b > 0 else 0)
+
+
+cdef Py_ssize_t floor_div(Py_ssize_t a, Py_ssize_t b) noexcept:
+    """Floor of a / b for b > 0 and any a."""
+    return a // b - (1 if a % b < 0 else 0)
+
+
+cdef Py_ssize_t round_up(Py_ssize_t a, Py_ssize_t b) noexcept:
+    return (a + b - 1) // b * b
+
+
+cdef void make_axis(
+        Axis* a, Py_ssize_t n_in, Py_ssize_t n_out, Py_ssize_t kernel, Py_ssize_t stride,
+        Py_ssize_t dilation, Py_ssize_t crop) noexcept:
+    """Everything about an axis but its steps and classes."""
+    cdef Py_ssize_t common = gcd(stride, dilation)
+    a.n_in, a.n_out, a.kernel, a.crop = n_in, n_out, kernel, crop
+    a.stride, a.dilation = stride, dilation
+    a.period = stride // common
+    a.shift = dilation // common
+    a.n_phases = min(kernel, a.period)
+    a.max_taps = phase_taps(a, 0)
+    a.span = (a.max_taps - 1) * a.shift
+    a.q_lo = max(0, ceil_div(crop - (a.n_phases - 1) * dilation, stride))
+    a.q_hi = min(n_in + a.span, floor_div(crop + n_out - 1, stride) + 1)
+    if a.q_hi < a.q_lo:
+        a.q_hi = a.q_lo
+    set_classes(a, True)
+
+
+cdef void set_classes(Axis* a, bint merged) noexcept:
+    a.merged = merged
+    a.n_classes = a.n_phases
+    if merged:
+        a.n_classes = 1 if class_size(a, 0) == a.n_phases else 2
+
+
+cdef bint contiguous(const Axis* a) noexcept:
+    """Whether q*stride + phase counts the positions one by one."""
+    return a.n_phases == a.stride and (a.dilation == 1 or a.stride == 1)
+
+
+cdef bint covers(const Axis* a) noexcept:
+    """Whether every position of the window is reached by a phase and a q."""
+    return (
+        contiguous(a) and a.crop >= 0 and a.crop + a.n_out <= (a.n_in + a.span) * a.stride
+    )
+
+
+cdef double fill(const Axis* a, Py_ssize_t vector) noexcept:
+    """The useful share of the lanes' work when they run along this axis."""
+    cdef Py_ssize_t n = a.q_hi - a.q_lo
+    if n == 0:
+        return 0
+    cdef Py_ssize_t vectors = ceil_div(n, vector)
+    # A tile of one vector has a load for each multiply-add and runs at two thirds of the rate.
+    cdef double rate = 0.68 if vectors == 1 else 1.0
+    return rate * (<double> n / (vectors * vector)) * (<double> a.n_in / (a.n_in + a.span))
+
+
+cdef Py_ssize_t pairs(const Axis* a):
+    """Pairs (input, tap) that reach the window."""
+    cdef Py_ssize_t total = 0, t, first, last
+    for t in range(a.kernel):
+        first = max(0, ceil_div(a.crop - t * a.dilation, a.stride))
+        last = min(a.n_in - 1, floor_div(a.n_out - 1 + a.crop - t * a.dilation, a.stride))
+        if last >= first:
+            total += last - first + 1
+    return total
+
+
+cdef Py_ssize_t held(
+        const Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t lane) noexcept:
+    """Bytes of x that the smallest task holds when lanes run along axis `lane`."""
+    cdef Py_ssize_t taps = 1, i
+    for i in range(d):
+        if i != lane:
+            taps *= axes[i].max_taps
+            if taps > LIST_TAPS:
+                return ROWS_LIMIT + 1
+    cdef Py_ssize_t row = axes[lane].span + g.vector
+    return taps * g.depth_block * g.components * row * g.size
+
+
+cdef bint fits(
+        const Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t lane) noexcept:
+    # A halo much longer than the axis would be work on zeros.
+    if axes[lane].span > axes[lane].n_in + 4 * g.vector:
+        return False
+    return held(g, axes, d, lane) <= ROWS_LIMIT
+
+
+cdef void take_axes(
+        Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t lane, const Py_ssize_t* w_steps,
+        Py_ssize_t images) noexcept:
+    """Axis `lane` runs along the vectors; the others become the outer ones."""
+    cdef Py_ssize_t i
+    g.lane = axes[lane]
+    g.n_outer = 0
+    g.w_lane = 0
+    for i in range(d):
+        if i == lane:
+            g.w_lane = w_steps[i]
+        else:
+            g.outer[g.n_outer] = axes[i]
+            g.w_outer[g.n_outer] = w_steps[i]
+            g.n_outer += 1
+    if g.n_outer == 0:
+        make_axis(&g.outer[0], 1, 1, 1, 1, 1, 0)
+        g.outer[0].x_step = g.outer[0].y_step = g.w_outer[0] = 0
+        g.n_outer = 1
+    g.images = 1 if lane == d else images
+    g.by_channel = (
+        g.c_out * g.components > 1
+        and g.y_channel == g.element
+        and g.lane.y_step != g.element
+        and g.lane.n_phases * g.components <= ACC_ROWS
+    )
+    g.interleaved = (
+        not g.by_channel
+        and contiguous(&g.lane)
+        and g.lane.stride * g.components <= MAX_SOURCES
+    )
+
+
+cdef int make_sets(Geometry* g) noexcept:
+    """Which outer phases share a panel: few output channels take several, so rows are full."""
+    cdef Py_ssize_t rows = g.c_out * g.components * class_size(&g.lane, 0)
+    cdef Py_ssize_t i, s, c, rest, taps
+    for i in range(g.n_outer - 1, -1, -1):
+        set_classes(
+            &g.outer[i],
+            rows < 2 * g.height and rows * class_size(&g.outer[i], 0) <= ACC_ROWS,
+        )
+        if g.outer[i].merged:
+            rows *= class_size(&g.outer[i], 0)
+    g.n_sets = 1
+    for i in range(g.n_outer):
+        g.n_sets *= g.outer[i].n_classes
+    free(g.set_taps)
+    g.set_taps = <Py_ssize_t*> malloc((g.n_sets + 1) * sizeof(Py_ssize_t))
+    if g.set_taps == NULL:
+        return -1
+    g.set_taps[0] = 0
+    for s in range(g.n_sets):
+        taps = g.lane.kernel
+        rest = s
+        for i in range(g.n_outer - 1, -1, -1):
+            c = rest % g.outer[i].n_classes
+            rest //= g.outer[i].n_classes
+            taps *= class_size(&g.outer[i], c) * phase_taps(
+                &g.outer[i], class_first(&g.outer[i], c))
+        g.set_taps[s + 1] = g.set_taps[s] + taps
+    return 0
+
+
+cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
+    """Cut the work into blocks that stay in the cache and tasks for every worker."""
+    cdef Axis* rows = &g.outer[g.n_outer - 1]
+    cdef Py_ssize_t lanes = g.lane.q_hi - g.lane.q_lo
+    cdef Py_ssize_t n_rows = rows.q_hi - rows.q_lo
+    cdef Py_ssize_t other_taps = 1, others = g.images * g.groups
+    cdef Py_ssize_t per_row, fitting, i, merged, sources, wanted, channel_bytes, slot
+    for i in range(g.n_outer - 1):
+        other_taps *= g.outer[i].max_taps
+        others *= g.outer[i].q_hi - g.outer[i].q_lo
+    slot = g.depth_block * g.components * g.size
+    cdef double work = macs + <double> others * n_rows * lanes * (g.c_in + g.c_out) * g.size
+    if work < SERIAL_WORK:
+        workers = 1
+    wanted = 1 if workers == 1 else TASKS_PER_WORKER * workers
+
+    # Lanes: the whole axis if a row of it fits, else as many as do.
+    per_row = other_taps * rows.max_taps * slot
+    g.lane_block = max(lanes, 1)
+    if per_row * (g.lane.span + round_up(g.lane_block, g.vector)) > 2 * ROWS_BYTES:
+        fitting = ROWS_BYTES // per_row - g.lane.span
+        g.lane_block = max(fitting // (3 * g.vector) * 3 * g.vector, g.vector)
+    # Channels that are read in parts are read again for each tile.
+    if g.depth_block < g.c_in:
+        g.lane_block = 3 * g.vector
+        if per_row * (g.lane.span + g.lane_block) > ROWS_LIMIT:
+            g.lane_block = g.vector
+    # One row of lanes is the only parallel axis of a 1-D problem: cut it too.
+    while (
+        others * n_rows * ceil_div(lanes, g.lane_block) < wanted
+        and g.lane_block > 6 * g.vector + 4 * g.lane.span
+    ):
+        g.lane_block = round_up(ceil_div(g.lane_block, 2), 3 * g.vector)
+    g.n_lane_blocks = ceil_div(lanes, g.lane_block)
+    g.pitch = g.lane.span + round_up(g.lane_block, g.vector)
+    if g.pitch * g.size % 4096 == 0:
+        g.pitch += g.vector
+
+    # Rows: as many as fit and leave every worker some tasks; they share the halo of rows.
+    g.row_block = 1
+    g.row_slots = rows.max_taps
+    if rows.shift == 1 and g.depth_block == max(g.c_in, 1):
+        while (
+            g.row_block < n_rows
+            and other_taps * (g.row_block + 1 + rows.span) * slot * g.pitch <= ROWS_BYTES
+            and others * g.n_lane_blocks * ceil_div(n_rows, g.row_block + 1) >= wanted
+        ):
+            g.row_block += 1
+        g.row_slots = g.row_block + rows.span
+    g.n_row_blocks = ceil_div(n_rows, g.row_block)
+    g.rows_bytes = round_up(other_taps * g.row_slots * slot * g.pitch, 64)
+
+    # Output channels: a block's accumulators and weights stay in the cache.
+    merged = 1
+    for i in range(g.n_outer):
+        if g.outer[i].merged:
+            merged *= class_size(&g.outer[i], 0)
+    sources = merged * g.lane.n_phases * g.components
+    channel_bytes = g.taps * g.depth * g.components * g.size
+    g.channel_block = min(
+        max(1, ACC_ROWS // sources), max(8, PACKED_BYTES // max(channel_bytes, 1))
+    )
+    others *= g.n_row_blocks * g.n_lane_blocks
+    if others < wanted:
+        g.channel_block = min(
+            g.channel_block, max(1, ceil_div(g.c_out, ceil_div(wanted, max(others, 1))))
+        )
+    if g.channel_block > 8:
+        g.channel_block = g.channel_block // 8 * 8
+    g.channel_block = min(g.channel_block, max(g.c_out, 1))
+    g.n_channel_blocks = ceil_div(g.c_out, g.channel_block)
+    g.channel_tasks = min(g.n_channel_blocks, max(1, ceil_div(wanted, max(others, 1))))
+    g.tasks = others * g.channel_tasks
+    g.workers = max(1, min(workers, g.tasks))
+
+    # Rows that are not stored together are stored panel by panel.
+    if not g.interleaved and not g.by_channel:
+        sources = 0
+    g.acc_bytes = round_up(
+        (g.channel_block * sources + g.height) * 3 * g.vector * g.size, 64
+    )
+    g.list_bytes = round_up(
+        2 * other_taps * rows.max_taps * sizeof(Py_ssize_t)
+        + (sizeof(void*) + g.size)
+        * max(g.lane.n_phases * g.components, g.channel_block * g.components)
+        + 3 * g.vector * g.size, 64,
+    ) + 64
+    g.packed = g.groups * g.c_out * g.components * g.depth * g.taps
+
+
+cdef class Plan:
+    """How the direct method computes one problem with one instruction set.
+
+    Parameters
+    ----------
+    problem : Problem
+    x_strides, w_strides, y_strides
+        Steps in bytes of the canonical arrays ``(n, c, *spatial)`` and ``(c_in, c_out, *kernel)``.
+    images
+        Length of the batch.
+    compute, components, element
+        Compute type, real numbers of an element, and its bytes.
+    vector, height
+        Lanes of a vector and rows of the tallest tile.
+    workers
+        The most threads to plan for.
+    exact
+        Run the lanes along the batch, so that no product with padding is ever made.
+
+    Raises
+    ------
+    OverflowError
+        If the method's scratch would not fit its bound; the message is the reason.
+    """
+
+    def __cinit__(self):
+        self.g.set_taps = NULL
+
+    def __dealloc__(self):
+        free(self.g.set_taps)
+
+    def __init__(
+        self, problem, tuple x_strides, tuple w_strides, tuple y_strides, Py_ssize_t images,
+        int compute, Py_ssize_t components, Py_ssize_t element, Py_ssize_t vector,
+        Py_ssize_t height, Py_ssize_t workers, bint exact=False,
+    ):
+        cdef Geometry* g = &self.g
+        cdef Axis axes[MAX_AXES + 1]
+        cdef Py_ssize_t w_steps[MAX_AXES]
+        cdef tuple spatial_in = problem.spatial_in
+        cdef tuple kernel = problem.kernel
+        cdef tuple stride = problem.stride
+        cdef tuple dilation = problem.dilation
+        cdef Py_ssize_t d = len(spatial_in)
+        cdef Py_ssize_t i, k, lane, batch_taps
+        cdef double best, score
+        if d >= MAX_AXES:
+            raise OverflowError(f"{d} spatial axes, at most {MAX_AXES - 1}")
+        self.macs = 1
+        g.taps = 1
+        g.complete = True
+        for i in range(d):
+            k = kernel[i]
+            # With one sample or one tap a step beyond the axis itself means nothing.
+            full = (spatial_in[i] - 1) * stride[i] + (k - 1) * dilation[i] + 1
+            make_axis(
+                &axes[i], spatial_in[i], problem.spatial_out[i], k, min(stride[i], full),
+                dilation[i] if k > 1 else 1, problem.crop[i],
+            )
+            axes[i].x_step = x_strides[i + 2]
+            axes[i].y_step = y_strides[i + 2]
+            w_steps[i] = w_strides[i + 2]
+            g.taps *= k
+            g.complete = g.complete and covers(&axes[i])
+            self.macs *= pairs(&axes[i])
+        g.groups = problem.groups
+        g.c_in = problem.c_in // g.groups
+        g.c_out = problem.c_out // g.groups
+        g.components = components
+        g.depth = g.c_in * components
+        g.compute = compute
+        g.size = 4 if compute == 0 else 8
+        g.element = element
+        g.x_channel, g.y_channel = x_strides[1], y_strides[1]
+        g.x_image, g.y_image = x_strides[0], y_strides[0]
+        g.w_in, g.w_out = w_strides[0], w_strides[1]
+        g.vector, g.height = vector, height
+        self.macs *= images * problem.c_in * g.c_out * components * components
+        make_axis(&axes[d], images, images, 1, 1, 1, 0)
+        axes[d].x_step, axes[d].y_step = x_strides[0], y_strides[0]
+
+        # How many input channels are read at a time decides the order of the sums, so it must not
+        # depend on the batch: it is chosen as if the lanes ran along the batch.
+        batch_taps = 1
+        for i in range(d):
+            batch_taps = min(batch_taps * axes[i].max_taps, ROWS_LIMIT)
+        g.depth_block = max(1, ROWS_LIMIT // (batch_taps * vector * g.size * components))
+        g.depth_block = min(g.depth_block, max(1, g.c_in))
+
+        lane = d
+        if not exact:
+            best = 0.6 * fill(&axes[d], vector)
+            for i in range(d):
+                # Stores along another axis than the last are scattered.
+                score = fill(&axes[i], vector) * (1.0 if i == d - 1 else 0.5)
+                if score >= best and fits(g, axes, d, i):
+                    best, lane = score, i
+        if not fits(g, axes, d, lane):
+            raise OverflowError(
+                f"{batch_taps} taps of one phase do not fit the scratch of {ROWS_LIMIT} bytes"
+            )
+        self.lane_axis = "batch" if lane == d else f"spatial {lane}"
+        take_axes(g, axes, d, lane, w_steps, images)
+        if make_sets(g) < 0:
+            raise MemoryError(f"no memory for the plan of {g.n_sets} sets of phases")
+        make_blocks(g, workers, self.macs)
+
+    @property
+    def tasks(self):
+        """Pieces that workers take one by one."""
+        return self.g.tasks
+
+    @property
+    def workers(self):
+        """Threads that are started."""
+        return self.g.workers
+
+    @property
+    def packed(self):
+        """Numbers in the packed weights, in the compute type."""
+        return self.g.packed
+
+    @property
+    def worker_bytes(self):
+        """Scratch of one worker."""
+        return self.g.rows_bytes + self.g.acc_bytes + self.g.list_bytes
+
+    @property
+    def scratch_bytes(self):
+        """All scratch: the packed weights and what each worker holds."""
+        return self.g.packed * self.g.size + self.g.workers * self.worker_bytes
+
+    @property
+    def phases(self):
+        """Number of phases with a tap."""
+        count = self.g.lane.n_phases
+        for i in range(self.g.n_outer):
+            count *= self.g.outer[i].n_phases
+        return count
+
+    @property
+    def tile(self):
+        """Rows and lanes of the tile most work is done in."""
+        lanes = min(3, ceil_div(min(self.g.lane_block, self.g.lane.q_hi - self.g.lane.q_lo), self.g.vector))
+        return self.g.height, max(1, lanes) * self.g.vector
+
+    @property
+    def needs_finite_weights(self):
+        """Whether zeros of a halo are multiplied, which must not meet an infinite weight."""
+        return self.g.lane.span > 0

@@ -1,0 +1,284 @@
+"""Every rule, every error text and every length of a transposed convolution.
+
+:func:`make_problem` turns arguments into a frozen :class:`Problem`. Nothing below this module
+checks an argument again, and nothing outside of it computes an output length.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import sys
+from typing import Any, NamedTuple
+
+MAX_LENGTH = sys.maxsize
+
+#: The string forms of ``padding``.
+PADDING_NAMES = ("valid", "same", "same_lower")
+
+
+class Problem(NamedTuple):
+    """A checked problem: shapes and geometry only, no arrays and no types.
+
+    Per spatial axis the result is the window ``[crop, crop + out)`` of the full scatter
+    ``full[i*stride + k*dilation] += x[i] * w[k]``.
+    """
+
+    batch: tuple[int, ...]
+    groups: int
+    c_in: int
+    c_out: int
+    spatial_in: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    crop: tuple[int, ...]
+    spatial_out: tuple[int, ...]
+    channels: str  # "first", "last" or "none"
+    shape: tuple[int, ...]
+
+
+def as_index(value: Any, name: str) -> int:
+    """One integer, as `operator.index` takes it, but never a bool."""
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got the bool {value}")
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+
+
+def _per_axis(value: Any, name: str, d: int, minimum: int) -> tuple[int, ...]:
+    """An int for every axis or a sequence with one per axis, each at least `minimum`."""
+    if type(value) is int:
+        values = (value,) * d
+    elif isinstance(value, str):
+        raise TypeError(f"{name} must be an integer or a sequence of {d}, got {value!r}")
+    elif not hasattr(value, "__len__") or getattr(value, "ndim", 1) == 0:
+        values = (as_index(value, name),) * d
+    else:
+        if len(value) != d:
+            raise ValueError(
+                f"{name} has {len(value)} entries for {d} spatial axes: {value!r}"
+            )
+        values = tuple([as_index(v, name) for v in value])
+    for v in values:
+        if v < minimum:
+            raise ValueError(f"{name} must be at least {minimum}, got {value!r}")
+    return values
+
+
+def _padding_pairs(padding: Any, d: int) -> tuple[tuple[int, int], ...]:
+    """The numeric forms of `padding` as one ``(before, after)`` pair per axis."""
+    if type(padding) is int:
+        return ((padding, padding),) * d
+    if not hasattr(padding, "__len__") or getattr(padding, "ndim", 1) == 0:
+        p = as_index(padding, "padding")
+        return ((p, p),) * d
+    if len(padding) != d:
+        raise ValueError(
+            f"padding has {len(padding)} entries for {d} spatial axes: {padding!r}; "
+            "a (before, after) pair stands inside the sequence, as in [(1, 2)]"
+        )
+    pairs = []
+    for entry in padding:
+        if isinstance(entry, str):
+            raise TypeError(f"padding has the string {entry!r} among its entries: {padding!r}")
+        if hasattr(entry, "__len__") and getattr(entry, "ndim", 1) != 0:
+            if len(entry) != 2:
+                raise ValueError(
+                    f"padding has an entry with {len(entry)} numbers, "
+                    f"must be an integer or (before, after): {padding!r}"
+                )
+            pairs.append((as_index(entry[0], "padding"), as_index(entry[1], "padding")))
+        else:
+            p = as_index(entry, "padding")
+            pairs.append((p, p))
+    return tuple(pairs)
+
+
+def _windows(
+    spatial_in: tuple[int, ...],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    padding: Any,
+    output_padding: Any,
+    output_size: Any,
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """``(crop, spatial_out)``: where the result lies in the full scatter, per axis."""
+    d = len(kernel)
+    full = [
+        (i - 1) * s + dil * (k - 1) + 1
+        for i, k, s, dil in zip(spatial_in, kernel, stride, dilation, strict=True)
+    ]
+    extra = _per_axis(output_padding, "output_padding", d, 0)
+    size = None if output_size is None else _per_axis(output_size, "output_size", d, 1)
+    if isinstance(padding, str):
+        if padding not in PADDING_NAMES:
+            raise ValueError(f"padding must be numbers or one of {PADDING_NAMES}, got {padding!r}")
+        if any(extra):
+            raise ValueError(
+                f"output_padding={output_padding!r} cannot be combined with padding={padding!r}"
+            )
+        if padding == "valid":
+            return (0,) * d, tuple(full) if size is None else size
+        if size is None:
+            size = tuple([i * s for i, s in zip(spatial_in, stride, strict=True)])
+        odd_before = padding == "same_lower"
+        return tuple(
+            [max(f - o + odd_before, 0) // 2 for f, o in zip(full, size, strict=True)]
+        ), size
+
+    pairs = _padding_pairs(padding, d)
+    natural = [f - before - after for f, (before, after) in zip(full, pairs, strict=True)]
+    limits = [max(s, dil) for s, dil in zip(stride, dilation, strict=True)]
+    if size is not None:
+        if any(extra):
+            raise ValueError(
+                f"output_padding={output_padding!r} cannot be combined with "
+                f"output_size={output_size!r}"
+            )
+        for axis, (o, low, limit) in enumerate(zip(size, natural, limits, strict=True)):
+            if not low <= o < low + limit:
+                raise ValueError(
+                    f"output_size={output_size!r} is out of reach on spatial axis {axis}: "
+                    f"{o} is not between {low} and {low + limit - 1}"
+                )
+    else:
+        for axis, (op, limit) in enumerate(zip(extra, limits, strict=True)):
+            if op >= limit:
+                raise ValueError(
+                    f"output_padding={output_padding!r} must be smaller than "
+                    f"max(stride, dilation) = {limit} on spatial axis {axis}"
+                )
+        size = tuple([o + op for o, op in zip(natural, extra, strict=True)])
+        for axis, o in enumerate(size):
+            if o < 1:
+                raise ValueError(
+                    f"padding={padding!r} leaves an output length of {o} on spatial axis {axis} "
+                    f"(the full length there is {full[axis]})"
+                )
+    return tuple([before for before, _ in pairs]), size
+
+
+def make_problem(
+    x_shape: tuple[int, ...],
+    w_shape: tuple[int, ...],
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    output_size: Any,
+    dilation: Any,
+    groups: Any,
+    channel_axis: Any,
+) -> Problem:
+    """Check everything that shapes and geometry can get wrong and decide all lengths."""
+    groups = as_index(groups, "groups")
+    if groups < 1:
+        raise ValueError(f"groups must be at least 1, got {groups}")
+    if channel_axis is None:
+        channels = "none"
+        d = len(w_shape)
+        if d < 1:
+            raise ValueError("w must have at least one axis, got a 0-d array")
+        if len(x_shape) < d:
+            raise ValueError(
+                f"x has {len(x_shape)} axes, fewer than the {d} spatial axes of w "
+                f"(shapes {x_shape} and {w_shape}, channel_axis=None)"
+            )
+        if groups != 1:
+            raise ValueError(f"groups must be 1 when channel_axis is None, got {groups}")
+        split = len(x_shape) - d
+        batch, spatial_in, kernel = x_shape[:split], x_shape[split:], w_shape
+        c_in = c_out = 1
+    else:
+        d = len(w_shape) - 2
+        if d < 1:
+            raise ValueError(
+                f"w must be (C_in, C_out // groups, *K) with at least one spatial axis, "
+                f"got shape {w_shape}"
+            )
+        channel_axis = as_index(channel_axis, "channel_axis")
+        ndim = len(x_shape)
+        first = ndim - d - 1
+        if first < 0:
+            raise ValueError(
+                f"x has {ndim} axes, but w with shape {w_shape} asks for {d} spatial axes "
+                f"and a channel axis; got x of shape {x_shape}"
+            )
+        if channel_axis == first or channel_axis == -d - 1:
+            channels = "first"
+            batch, c_in, spatial_in = x_shape[:first], x_shape[first], x_shape[first + 1 :]
+        elif channel_axis == -1 or channel_axis == ndim - 1:
+            channels = "last"
+            batch, c_in, spatial_in = x_shape[:first], x_shape[-1], x_shape[first:-1]
+        else:
+            raise ValueError(
+                f"channel_axis={channel_axis} does not fit x.ndim={ndim} and "
+                f"w.ndim={len(w_shape)}: use {first} or {-d - 1} (channels first) "
+                f"or -1 (channels last)"
+            )
+        if c_in != w_shape[0]:
+            raise ValueError(
+                f"x has {c_in} channels on axis {channel_axis}, w has {w_shape[0]} on axis 0 "
+                f"(shapes {x_shape} and {w_shape})"
+            )
+        if c_in % groups:
+            raise ValueError(f"groups={groups} does not divide the {c_in} channels of x")
+        c_out = w_shape[1] * groups
+        kernel = w_shape[2:]
+    for name, lengths in (("x", spatial_in), ("w", kernel)):
+        if 0 in lengths:
+            raise ValueError(
+                f"{name} has length 0 on spatial axis {lengths.index(0)} "
+                f"(shape {x_shape if name == 'x' else w_shape})"
+            )
+    stride = _per_axis(stride, "stride", d, 1)
+    dilation = _per_axis(dilation, "dilation", d, 1)
+    crop, spatial_out = _windows(
+        spatial_in, kernel, stride, dilation, padding, output_padding, output_size
+    )
+    for axis in range(d):
+        reach = (
+            (spatial_in[axis] - 1) * stride[axis]
+            + dilation[axis] * (kernel[axis] - 1)
+            + 1
+            + abs(crop[axis])
+            + spatial_out[axis]
+        )
+        if reach > MAX_LENGTH:
+            raise ValueError(
+                f"positions on spatial axis {axis} do not fit in {MAX_LENGTH}: length "
+                f"{spatial_in[axis]}, kernel {kernel[axis]}, stride {stride[axis]}, "
+                f"dilation {dilation[axis]}, crop {crop[axis]}, output {spatial_out[axis]}"
+            )
+    if channels == "first":
+        shape = (*batch, c_out, *spatial_out)
+    elif channels == "last":
+        shape = (*batch, *spatial_out, c_out)
+    else:
+        shape = batch + spatial_out
+    return Problem(
+        batch, groups, c_in, c_out, spatial_in, kernel, stride, dilation, crop, spatial_out,
+        channels, shape,
+    )
+
+
+def multiply_adds(problem: Problem) -> int:
+    """Number of products that reach the output; taps cropped away are not counted.
+
+    Per axis these are the pairs ``(i, k)`` with ``0 <= i*stride + k*dilation - crop < out``.
+    """
+    count = math.prod(problem.batch) * problem.c_in * (problem.c_out // problem.groups)
+    for i, k, s, d, c, o in zip(
+        problem.spatial_in, problem.kernel, problem.stride, problem.dilation,
+        problem.crop, problem.spatial_out, strict=True,
+    ):
+        pairs = 0
+        for tap in range(k):
+            first = max(0, -((tap * d - c) // s))
+            last = min(i - 1, (o - 1 + c - tap * d) // s)
+            pairs += max(0, last - first + 1)
+        count *= pairs
+    return count

@@ -1,0 +1,144 @@
+"""Extensions as a table; OpenMP is probed, flags never depend on the CPU of the build host.
+
+Environment:
+
+FASTCONV_OPENMP       auto (default: use it where it works), on (fail without it), off
+FASTCONV_BOUNDSCHECK  1: a debugging build with Cython's bounds checks and AddressSanitizer
+FASTCONV_WERROR       1: compiler warnings are errors
+"""
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+DEBUG = os.environ.get("FASTCONV_BOUNDSCHECK", "0") not in ("", "0")
+WERROR = os.environ.get("FASTCONV_WERROR", "0") not in ("", "0")
+OPENMP = os.environ.get("FASTCONV_OPENMP", "auto")
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+
+# GCC must vectorise the lanes of a tile before it unrolls them, or the tile is ten times slower;
+# contraction to fused multiply-adds is wanted in kernels and nowhere else.
+KERNEL = ["-O3", "-ffp-contract=fast", "--param=max-completely-peel-times=8"]
+
+# name -> (flags, links OpenMP, where it can be built)
+EXTENSIONS = {
+    "_plan": (["-O2"], False, True),
+    "_execute": (["-O2"], True, True),
+    "_kernels_baseline": (KERNEL, False, True),
+    "_kernels_avx2": ([*KERNEL, "-march=x86-64-v3"], False, X86),
+    "_kernels_avx512": (
+        [*KERNEL, "-march=x86-64-v4", "-mprefer-vector-width=512"], False, X86,
+    ),
+}
+
+PROBE = """
+#include <omp.h>
+#include <stdio.h>
+int main(void) {
+    int count = 0;
+    #pragma omp parallel num_threads(2) reduction(+:count)
+    count += 1;
+    printf("%d", count);
+    return 0;
+}
+"""
+
+
+def openmp_flags(compiler):
+    """Flags to compile and to link with OpenMP, or None where a probe does not run with them."""
+    if compiler.compiler_type == "msvc":
+        return ["/openmp"], []
+    for compile_flags, link_flags in (
+        (["-fopenmp"], ["-fopenmp"]),
+        (["-Xpreprocessor", "-fopenmp"], ["-lomp"]),
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "probe.c")
+            source.write_text(PROBE)
+            try:
+                objects = compiler.compile(
+                    [str(source)], output_dir=folder, extra_postargs=compile_flags
+                )
+                compiler.link_executable(objects, str(Path(folder, "probe")), extra_postargs=link_flags)
+                ran = subprocess.run(
+                    [str(Path(folder, "probe"))], capture_output=True, text=True, timeout=60
+                )
+            except Exception as error:
+                print(f"fastconv: OpenMP probe with {compile_flags} failed: {error}", file=sys.stderr)
+                continue
+            if ran.returncode == 0 and ran.stdout == "2":
+                return compile_flags, link_flags
+            print(
+                f"fastconv: OpenMP probe with {compile_flags} ran with exit code "
+                f"{ran.returncode} and printed {ran.stdout!r}", file=sys.stderr,
+            )
+    return None
+
+
+class BuildExt(build_ext):
+    """Adds OpenMP and the flags that only the compiler at hand decides."""
+
+    def build_extensions(self):
+        if OPENMP not in ("auto", "on", "off"):
+            raise SystemExit(f"FASTCONV_OPENMP={OPENMP!r} must be auto, on or off")
+        flags = None if OPENMP == "off" else openmp_flags(self.compiler)
+        if flags is None and OPENMP == "on":
+            raise SystemExit(
+                "fastconv: FASTCONV_OPENMP=on, but this compiler cannot build and run OpenMP "
+                "programs. Install its OpenMP runtime (libgomp or libomp), or build with "
+                "FASTCONV_OPENMP=auto for one thread."
+            )
+        print(
+            "fastconv: building " + ("with OpenMP" if flags else "WITHOUT OpenMP: one thread"),
+            file=sys.stderr,
+        )
+        for extension in self.extensions:
+            if self.compiler.compiler_type == "msvc":
+                extension.extra_compile_args = ["/O2"]
+            elif WERROR:
+                # Cython emits every combination of its fused types, used or not.
+                extension.extra_compile_args += ["-Wall", "-Wextra", "-Werror", "-Wno-unused-function"]
+            if EXTENSIONS[extension.name.removeprefix("fastconv.")][1] and flags:
+                extension.extra_compile_args += flags[0]
+                extension.extra_link_args += flags[1]
+        super().build_extensions()
+
+
+def extensions():
+    """The table as setuptools wants it."""
+    debug = ["-fsanitize=address", "-fno-omit-frame-pointer", "-g"] if DEBUG else []
+    return [
+        Extension(
+            f"fastconv.{name}",
+            [f"fastconv/{name}.pyx"],
+            extra_compile_args=[*flags, "-fvisibility=hidden", *debug],
+            extra_link_args=debug[:1],
+            depends=["fastconv/_kernels.pxi", "fastconv/_types.pxd", "fastconv/_plan.pxd"],
+        )
+        for name, (flags, _, possible) in EXTENSIONS.items()
+        if possible
+    ]
+
+
+setup(
+    ext_modules=cythonize(
+        extensions(),
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": DEBUG,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": DEBUG,
+            "freethreading_compatible": True,
+            "embedsignature": True,
+        },
+    ),
+    cmdclass={"build_ext": BuildExt},
+)
