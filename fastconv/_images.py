@@ -294,6 +294,9 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
         except (ImageError, MissingExtra):
             raise
         except Image.UnidentifiedImageError:
+            # Pillow has no mode for some TIFF files, such as 16-bit grey with alpha.
+            if _is_tiff(path):
+                return _read_tiff(path)
             raise ImageError(
                 f"{path}: not an image ({', '.join(names)} are understood)"
             ) from None
@@ -318,27 +321,37 @@ def _mode(image: Any) -> str:
     return {"1": "L", "La": "LA", "RGBa": "RGBA", "PA": "RGBA"}.get(mode, "RGB")
 
 
+def _is_tiff(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as TIFF files do, in either byte order."""
+    with open(path, "rb") as file:
+        return file.read(4) in (b"II*\0", b"MM\0*")
+
+
 def _read_tiff(path: str | os.PathLike[str]) -> Picture:
     """The first page of a TIFF file with more than 8 bits a sample."""
     try:
         import tifffile
     except ImportError:
         raise MissingExtra("tifffile") from None
-    with tifffile.TiffFile(path) as file:
-        page = file.pages[0]
-        pixels = page.asarray()
-        if page.axes == "SYX":
-            pixels = np.moveaxis(pixels, 0, -1)
-        elif page.axes not in ("YX", "YXS"):
-            raise ImageError(f"{path}: TIFF with axes {page.axes} is not supported")
-        if page.photometric.name not in ("MINISBLACK", "RGB"):
-            raise ImageError(f"{path}: TIFF with {page.photometric.name} is not supported")
-        if "ASSOCALPHA" in [extra.name for extra in page.extrasamples]:
-            raise ImageError(f"{path}: TIFF with premultiplied alpha is not supported")
-        if pixels.dtype not in _DEEP_TYPES:
-            raise ImageError(f"{path}: TIFF of type {pixels.dtype} is not supported")
-        check_pixels(pixels)
-        return Picture(pixels, page.iccprofile)
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages[0]
+            pixels = page.asarray()
+    except Exception as error:
+        # As in `read_picture`: what a damaged file raises depends on where the damage is.
+        raise ImageError(f"{path}: damaged image ({error})") from error
+    if page.axes == "SYX":
+        pixels = np.moveaxis(pixels, 0, -1)
+    elif page.axes not in ("YX", "YXS"):
+        raise ImageError(f"{path}: TIFF with axes {page.axes} is not supported")
+    if page.photometric.name not in ("MINISBLACK", "RGB"):
+        raise ImageError(f"{path}: TIFF with {page.photometric.name} is not supported")
+    if "ASSOCALPHA" in [extra.name for extra in page.extrasamples]:
+        raise ImageError(f"{path}: TIFF with premultiplied alpha is not supported")
+    if pixels.dtype not in _DEEP_TYPES:
+        raise ImageError(f"{path}: TIFF of type {pixels.dtype} is not supported")
+    check_pixels(pixels)
+    return Picture(pixels, page.iccprofile)
 
 
 def check_target(path: str | os.PathLike[str], image: NDArray[Any] | None, scale: int = 1) -> None:

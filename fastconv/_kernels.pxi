@@ -18,8 +18,12 @@ from fastconv._types cimport (
 cdef enum:
     PEAK_CHAINS = 12
 
-ctypedef unsigned short half_t
-ctypedef unsigned char bool_t
+# Structs, since a fused type takes names of one integer type for the same.
+cdef struct half_t:
+    uint16_t bits
+
+cdef struct bool_t:
+    uint8_t value
 
 ctypedef fused real_t:
     float
@@ -133,7 +137,7 @@ cdef union Bits:
     uint32_t bits
 
 
-cdef inline float half_to_float(half_t h) noexcept nogil:
+cdef inline float half_to_float(uint16_t h) noexcept nogil:
     """Exact: the exponent is moved by a multiplication, which makes subnormals normal too."""
     cdef Bits b
     cdef uint32_t magnitude = h & 0x7fff
@@ -145,7 +149,7 @@ cdef inline float half_to_float(half_t h) noexcept nogil:
     return b.value
 
 
-cdef inline half_t float_to_half(float value) noexcept nogil:
+cdef inline uint16_t float_to_half(float value) noexcept nogil:
     """Round to nearest even, in the integers; subnormals let the adder round."""
     cdef Bits b, small
     cdef uint32_t sign, magnitude, moved, result
@@ -162,23 +166,23 @@ cdef inline half_t float_to_half(float value) noexcept nogil:
         result = 0x7c00
     if magnitude > 0x7f800000:
         result = 0x7e00
-    return <half_t> (result | sign)
+    return <uint16_t> (result | sign)
 
 
 cdef inline void convert(element_t value, real_t* out) noexcept nogil:
     if element_t is half_t:
-        out[0] = <real_t> half_to_float(value)
+        out[0] = <real_t> half_to_float(value.bits)
     elif element_t is bool_t:
-        out[0] = <real_t> (value != 0)
+        out[0] = <real_t> (value.value != 0)
     else:
         out[0] = <real_t> value
 
 
 cdef inline void deposit(real_t value, element_t* out) noexcept nogil:
     if element_t is half_t:
-        out[0] = float_to_half(<float> value)
+        out.bits = float_to_half(<float> value)
     elif element_t is bool_t:
-        out[0] = value != 0
+        out.value = value != 0
     else:
         out[0] = <element_t> value
 

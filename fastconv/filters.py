@@ -356,8 +356,6 @@ def from_window(
         weights = np.asarray(get_window(window, length, fftbins=False), np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"window={window!r} is not a window: {error}") from error
-    # Symmetric by construction; the mean of both halves makes it so to the last bit.
-    weights = (weights + weights[::-1]) / 2
     taps = _sinc(_distances(length, scale)) * weights
     for phase in range(scale):
         if not abs(taps[phase::scale].sum()) > 1e-6:
@@ -413,6 +411,8 @@ def _interpolation(
 
 def _separable(taps: NDArray[np.float64], scale: int, ndim: int) -> Filter:
     """Normalise the phases of one axis and take the outer product over all axes."""
+    # Both halves were rounded on their own; their mean is symmetric to the last bit.
+    taps = (taps + taps[::-1]) / 2
     for phase in range(scale):
         # fsum does not depend on the order, so mirrored phases stay mirror images.
         taps[phase::scale] /= math.fsum(taps[phase::scale])

@@ -303,7 +303,7 @@ def test_out_of_another_shape(shape):
     check(ValueError, "out has shape", shape, RESULT, out=np.zeros(shape, np.float32))
 
 
-@pytest.mark.parametrize("dtype", ["int64", "bool", "uint8", "S4", "M8[s]"])
+@pytest.mark.parametrize("dtype", ["int64", "bool", "uint8", "m8[s]", "M8[s]"])
 def test_out_of_a_type_that_cannot_hold_the_result(dtype):
     check(TypeError, "out", "float32", np.dtype(dtype), "same_kind", out=np.zeros(RESULT, dtype))
 
