@@ -29,8 +29,11 @@ KERNEL = ["-O3", "-ffp-contract=fast", "--param=max-completely-peel-times=8"]
 
 # name -> (flags, links OpenMP, where it can be built)
 EXTENSIONS = {
+    "_runtime": (["-O2"], True, True),
+    "_memory": (["-O2"], False, True),
     "_plan": (["-O2"], False, True),
     "_execute": (["-O2"], True, True),
+    "_columns": (["-O2"], True, True),
     "_kernels_baseline": (KERNEL, False, True),
     "_kernels_avx2": ([*KERNEL, "-march=x86-64-v3"], False, X86),
     "_kernels_avx512": (
@@ -120,7 +123,7 @@ def extensions():
             [f"fastconv/{name}.pyx"],
             extra_compile_args=[*flags, "-fvisibility=hidden", *debug],
             extra_link_args=debug[:1],
-            depends=["fastconv/_kernels.pxi", "fastconv/_types.pxd", "fastconv/_plan.pxd"],
+            depends=sorted(map(str, Path("fastconv").glob("*.px[di]"))),
         )
         for name, (flags, _, possible) in EXTENSIONS.items()
         if possible

@@ -10,9 +10,9 @@ from typing import Any, Literal, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import _methods, _threads
+from . import _isa, _methods, _threads
 from ._dtypes import bring, check_numeric, native
-from ._problem import MAX_LENGTH, Problem, make_problem
+from ._problem import MAX_LENGTH, Problem, as_index, make_problem, multiply_adds
 
 PerAxis = SupportsIndex | Sequence[SupportsIndex]
 Padding = (
@@ -68,10 +68,49 @@ def output_shape(
     ).shape
 
 
+def explain(
+    x_shape: Sequence[SupportsIndex],
+    w_shape: Sequence[SupportsIndex],
+    dtype: DTypeLike = np.float32,
+    *,
+    method: str = "auto",
+    workers: SupportsIndex | None = None,
+    channel_axis: SupportsIndex | None = 1,
+    **geometry: Any,
+) -> dict[str, Any]:
+    """What `conv_transpose` would do for C-contiguous operands of these shapes.
+
+    Returns
+    -------
+    dict
+        ``method``, ``isa``, ``workers`` (None where the method plans its own), ``flops`` (two for
+        each product that reaches the result; eight for complex), ``bytes`` (x, w and the result
+        once each), and for the direct method ``phases``, ``tile``, ``tasks``, ``lane_axis`` and
+        ``scratch_bytes``.
+    """
+    arguments = {
+        "stride": 1, "padding": 0, "output_padding": 0, "output_size": None, "dilation": 1,
+        "groups": 1, **geometry,
+    }
+    problem = make_problem(
+        _shape(x_shape, "x_shape"), _shape(w_shape, "w_shape"), **arguments,
+        channel_axis=channel_axis,
+    )
+    kind = native(dtype)
+    row = _methods.choose(method, problem, kind)
+    count = math.prod(problem.shape) + math.prod(x_shape) + math.prod(w_shape)
+    told = {
+        "method": _methods.name(row),
+        "isa": _isa.active,
+        "flops": (8 if kind.kind == "c" else 2) * multiply_adds(problem),
+        "bytes": kind.itemsize * count,
+    }
+    threads = _threads.resolve(_threads.check_workers(workers))
+    return told | row.explain(problem, kind, threads)
+
+
 def _shape(shape: Sequence[SupportsIndex], name: str) -> tuple[int, ...]:
     """A shape argument as a tuple of non-negative integers."""
-    from ._problem import as_index
-
     try:
         lengths = tuple([as_index(n, name) for n in shape])
     except TypeError:
@@ -100,7 +139,108 @@ def conv_transpose(
 ) -> NDArray[Any]:
     """Multi-channel transposed convolution in any number of dimensions.
 
-    DOCSTRING_PLACEHOLDER
+    Each input element is multiplied by the whole kernel and added to the result, `stride` apart:
+    ``y[o] += x[i] * w[k]`` for ``o = i*stride + k*dilation - crop``. This is the adjoint of a
+    strided cross-correlation, also called deconvolution or fractionally strided convolution. The
+    kernel is not flipped.
+
+    Parameters
+    ----------
+    x : array_like, ``(*batch, C_in, *S)`` or ``(*batch, *S, C_in)``
+        Input. `S` are the ``d = w.ndim - 2`` spatial lengths, each at least 1; `batch` is any
+        number of axes, also none. Any strides, alignment and byte order; never written.
+    w : array_like, ``(C_in, C_out // groups, *K)``
+        Kernel, in this order whatever `channel_axis` is. A transposed view of another layout
+        is as good.
+    bias : array_like, ``(C_out,)``, optional
+        Added to each output channel; a scalar where `channel_axis` is None.
+    stride, dilation : int or sequence of int, default 1
+        At least 1; one number, or one per spatial axis.
+    padding : int, sequence, or {"valid", "same", "same_lower"}, default 0
+        What is cropped from the full result. A number is cropped from both ends of an axis; a
+        sequence has one entry per axis, an int or a ``(before, after)`` pair. Negative numbers
+        grow the result by zeros (plus bias). ``"valid"`` crops nothing. ``"same"`` gives
+        ``I*stride`` samples and crops ``floor(t/2)`` of the ``t = full - I*stride`` superfluous
+        ones before, the rest after; ``"same_lower"`` crops ``ceil(t/2)`` before. Missing samples
+        (``t < 0``) are zeros at the end.
+    output_padding : int or sequence of int, default 0
+        Extra samples at the end, less than ``max(stride, dilation)``. Only with a numeric
+        `padding` and without `output_size`.
+    output_size : int or sequence of int, optional
+        The spatial lengths of the result. With a numeric `padding` the crop before is fixed and
+        the end reaches the size, which `output_padding` must be able to express; with a string
+        any length is possible and the string's rule splits the crop.
+    groups : int, default 1
+        Output channels ``g*C_out/groups + j`` see only the input channels of group ``g``.
+    channel_axis : int or None, default 1
+        Where the channels of `x` and of the result are: right before the spatial axes (0 without
+        batch axes, 1 with one, ..., ``-(d+1)`` with any number) or last (-1). None: no channels,
+        `x` is ``(*batch, *S)`` and `w` is ``(*K)``.
+    method : {"auto", "direct", "col2im", "reference"}, default "auto"
+        How to compute. "auto" chooses by shapes and types alone.
+    dtype : data-type, optional
+        Type of the computation and of the result; `numpy.result_type` of the operands if not
+        given. Operands are cast with casting ``"same_kind"``.
+    out : ndarray, optional
+        Where to store the result: an array of exactly its shape, with any strides, whose type it
+        can be cast to with casting ``"same_kind"``. It may overlap the operands.
+    workers : int, optional
+        Most threads to use. None is what the process may use (affinity, CPU quota,
+        ``OMP_NUM_THREADS``); negative numbers count from there, -1 being all of them.
+
+    Returns
+    -------
+    ndarray
+        ``(*batch, C_out, *O)`` or ``(*batch, *O, C_out)``: `out`, or a new C-contiguous array.
+        Per axis ``full = (I-1)*stride + dilation*(K-1) + 1`` and
+        ``O = full - before - after + output_padding``.
+
+    Raises
+    ------
+    TypeError
+        If an argument has a wrong type: an operand that is not numeric, a bool or a float for an
+        integer, a type that cannot be cast.
+    ValueError
+        If shapes or numbers clash, or if a forced `method` cannot do the problem.
+    MemoryError
+        If the result does not fit into memory; nothing has been written then.
+
+    See Also
+    --------
+    output_shape : The shape of the result alone.
+
+    Notes
+    -----
+    float16 is accumulated in float32 and rounded once. Integers are computed exactly modulo
+    ``2**64`` and cast to the result type. longdouble takes the reference method, which is slow.
+    On one machine and instruction set the result has the same bits for any number of workers,
+    any position in the batch and any memory layout. NaN and Inf appear exactly where the
+    products above put them.
+
+    The operator and its lengths are those of [1]_, section 4.
+
+    References
+    ----------
+    .. [1] V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning",
+       arXiv:1603.07285, 2016.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastconv
+    >>> x = np.array([[0.0, 1.0], [2.0, 3.0]])
+    >>> k = np.array([[4.0, 1.0], [2.0, 3.0]])
+    >>> fastconv.conv_transpose(x, k, channel_axis=None)
+    array([[ 0.,  4.,  1.],
+           [ 8., 16.,  6.],
+           [ 4., 12.,  9.]])
+
+    A decoder layer that doubles a map of 16 channels:
+
+    >>> x = np.ones((1, 16, 32, 32), np.float32)
+    >>> w = np.ones((16, 8, 4, 4), np.float32)
+    >>> fastconv.conv_transpose(x, w, stride=2, padding=1).shape
+    (1, 8, 64, 64)
     """
     x = np.asarray(x)
     w = np.asarray(w)

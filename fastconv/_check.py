@@ -159,7 +159,7 @@ def _by_hand() -> Iterator[tuple[str, bool]]:
             yield label, same(got, np.array(worked, dtype))
         for padding, expected in (("valid", square), ("same", square[..., :8, :8])):
             w = np.ones((1, 1, 3, 3))
-            geometry = {"stride": 2, "padding": padding}
+            geometry: dict[str, Any] = {"stride": 2, "padding": padding}
             if not _accepts(method, ones.shape, w.shape, ones.dtype, geometry):
                 continue
             got = conv_transpose(ones, w, method=method, workers=workers, **geometry)
@@ -228,6 +228,7 @@ def small_integers(shape: tuple[int, ...], dtype: np.dtype[Any], seed: int) -> N
     steps = np.arange(math.prod(shape), dtype=np.int64) * 1103515245 + 12345 * seed
     values = (steps >> 8) % 3 + 1
     signs = np.where((steps >> 12) % 2, 1, -1)
+    flat: NDArray[Any]
     if dtype.kind == "b":
         flat = (steps >> 12) % 2 == 1
     elif dtype.kind == "u":

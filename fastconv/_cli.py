@@ -36,15 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     SystemExit
         With code 2, after one line on standard error, for arguments and files that are no good.
     """
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    arguments = _parser().parse_args(argv)
+    parser: _Parser = arguments.parser
     try:
         code: int = arguments.run(arguments)
         return code
     except (_images.ImageError, _images.MissingExtra) as error:
-        arguments.parser.error(str(error))
+        parser.error(str(error))
     except MemoryError as error:
-        arguments.parser.error(f"not enough memory: {error}")
+        parser.error(f"not enough memory: {error}")
 
 
 def _parser() -> _Parser:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from itertools import accumulate
+from operator import mul
+from typing import Any
+
 import numpy as np
 
-from . import _execute, _isa, _reference, _threads
+from . import _execute, _isa, _runtime, _threads
 from ._dtypes import TYPES, Type
 from ._plan import Plan
 from ._problem import Problem
@@ -29,15 +34,42 @@ def suits(problem: Problem, dtype: np.dtype) -> bool:
 
 
 def make_plan(
-    problem: Problem, kind: Type, x: np.ndarray, w: np.ndarray, y: np.ndarray, workers: int,
+    problem: Problem,
+    dtype: np.dtype,
+    strides: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]],
+    workers: int,
     exact: bool = False,
 ) -> Plan:
-    """The plan of a problem for arrays of these layouts and the active instruction set."""
-    vector, height = _execute.tile_of(_isa.kernels, kind.compute)
+    """The plan for canonical x, w and out of these strides, with the active instruction set."""
+    kind = TYPES[dtype.char]
+    vector, height = _runtime.tile_of(_isa.kernels, kind.compute)
     return Plan(
-        problem, x.strides, w.strides, y.strides, x.shape[0], kind.compute, kind.components,
-        y.itemsize, vector, height, workers, exact,
+        problem, *strides, math.prod(problem.batch), kind.compute, kind.components,
+        dtype.itemsize, vector, height, workers, exact,
     )
+
+
+def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:
+    """What `run` would do for C-contiguous arrays."""
+    images = math.prod(problem.batch)
+    shapes = (
+        (images, problem.c_in, *problem.spatial_in),
+        (problem.c_in, problem.c_out // problem.groups, *problem.kernel),
+        (images, problem.c_out, *problem.spatial_out),
+    )
+    strides = tuple(
+        [tuple(accumulate(reversed(shape[1:]), mul, initial=dtype.itemsize))[::-1]
+         for shape in shapes]
+    )
+    plan = make_plan(problem, dtype, strides, workers)
+    return {
+        "workers": plan.workers,
+        "tasks": plan.tasks,
+        "phases": plan.phases,
+        "tile": plan.tile,
+        "lane_axis": plan.lane_axis,
+        "scratch_bytes": plan.scratch_bytes,
+    }
 
 
 def bias_numbers(problem: Problem, bias: np.ndarray | None, kind: Type) -> np.ndarray:
@@ -62,10 +94,12 @@ def run(
     """Write the transposed convolution of canonical arrays into `out`; see `_reference.run`."""
     kind = TYPES[out.dtype.char]
     numbers = bias_numbers(problem, bias, kind)
-    plan = make_plan(problem, kind, x, w, out, _threads.resolve(workers))
+    strides = x.strides, w.strides, out.strides
+    threads = _threads.resolve(workers)
+    plan = make_plan(problem, out.dtype, strides, threads)
     packed = np.empty(plan.packed * numbers.itemsize + LINE, np.uint8)
     if _execute.pack(plan, _isa.kernels, kind.code, w, packed) and plan.needs_finite_weights:
-        plan = make_plan(problem, kind, x, w, out, _threads.resolve(workers), True)
+        plan = make_plan(problem, out.dtype, strides, threads, exact=True)
         _execute.pack(plan, _isa.kernels, kind.code, w, packed)
     scratch = np.empty(plan.workers * plan.worker_bytes + LINE, np.uint8)
     _execute.run(plan, _isa.kernels, kind.code, x, packed, numbers, out, scratch)

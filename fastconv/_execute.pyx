@@ -3,92 +3,19 @@
 Nothing here checks an argument or allocates memory: scratch comes with the call, sized by the plan.
 """
 
-cimport cython
-from cpython.buffer cimport (
-    PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
-)
-from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython.parallel cimport parallel, prange, threadid
-from libc.stdint cimport uintptr_t
+from libc.string cimport memcpy, memset
 
+from fastconv._arith cimport ceil_div, clip, floor_div
+from fastconv._memory cimport Buffer, aligned, fenv_t, kernel_table, leave_fenv, enter_fenv
 from fastconv._plan cimport Geometry, Plan
 from fastconv._types cimport (
-    MAX_AXES, Axis, KernelTable, class_first, class_size, phase_taps,
+    MAX_AXES, Axis, KernelTable, class_first, class_size, log2_height, panel_height, phase_taps,
 )
-
-cdef extern from *:
-    """
-    #include <fenv.h>
-    #ifdef _OPENMP
-    #include <omp.h>
-    static int fastconv_max_threads(void) { return omp_get_max_threads(); }
-    static const int fastconv_openmp = _OPENMP;
-    #else
-    static int fastconv_max_threads(void) { return 1; }
-    static const int fastconv_openmp = 0;
-    #endif
-    #if (defined(__x86_64__) || defined(__i386__)) && defined(__GNUC__)
-    /* The compiler's runtime asks CPUID and, for the wide registers, XGETBV. */
-    static int fastconv_has_avx2(void) {
-        __builtin_cpu_init();
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
-            && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
-    }
-    static int fastconv_has_avx512(void) {
-        return fastconv_has_avx2() && __builtin_cpu_supports("avx512f")
-            && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd")
-            && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    }
-    #else
-    static int fastconv_has_avx2(void) { return 0; }
-    static int fastconv_has_avx512(void) { return 0; }
-    #endif
-    #if defined(__VERSION__)
-    static const char *fastconv_compiler = __VERSION__;
-    #else
-    static const char *fastconv_compiler = "unknown";
-    #endif
-    """
-    int fastconv_max_threads() nogil
-    const int fastconv_openmp
-    const char* fastconv_compiler
-    int fastconv_has_avx2()
-    int fastconv_has_avx512()
-
-cdef extern from "fenv.h" nogil:
-    ctypedef struct fenv_t:
-        pass
-    const fenv_t* FE_DFL_ENV
-    int fegetenv(fenv_t*)
-    int fesetenv(const fenv_t*)
 
 cdef enum:
     COLUMNS = 1024        # columns of weights whose places are worked out at a time
     PACK_CHANNELS = 64    # input channels that one packing task takes
-
-
-def max_threads():
-    """What OpenMP would use here: 1 without it."""
-    return fastconv_max_threads()
-
-
-def openmp_version():
-    """The date of the OpenMP standard this was built with; 0 without OpenMP."""
-    return fastconv_openmp
-
-
-def compiler():
-    """The compiler's own name for its version."""
-    return fastconv_compiler.decode()
-
-
-def cpu_supports(str isa):
-    """Whether CPU and system run the kernels of an instruction set."""
-    if isa == "avx512":
-        return bool(fastconv_has_avx512())
-    if isa == "avx2":
-        return bool(fastconv_has_avx2())
-    return True
 
 
 cdef struct Call:
@@ -118,34 +45,13 @@ cdef struct Place:
     Py_ssize_t row_lo, row_hi
     Py_ssize_t channel_0, channels       # block of output channels of the group
     Py_ssize_t set
-    Py_ssize_t first[MAX_AXES], size[MAX_AXES], taps[MAX_AXES]  # of the set's classes
+    Py_ssize_t first[MAX_AXES]           # of the set's classes: the first phase,
+    Py_ssize_t size[MAX_AXES]            # how many phases,
+    Py_ssize_t taps[MAX_AXES]            # and how many taps each has
     Py_ssize_t phases, set_taps          # products of size and of taps
     Py_ssize_t n_rows                    # outer taps inside the input
     const char* x                        # image and group
     char* y                              # image and block of channels
-
-
-cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
-    return a // b + (1 if a % b > 0 else 0)
-
-
-cdef inline Py_ssize_t floor_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
-    return a // b - (1 if a % b < 0 else 0)
-
-
-cdef inline Py_ssize_t clip(Py_ssize_t a, Py_ssize_t low, Py_ssize_t high) noexcept nogil:
-    return low if a < low else high if a > high else a
-
-
-cdef inline int log2_height(Py_ssize_t height) noexcept nogil:
-    return 3 if height == 8 else 2 if height == 4 else 1 if height == 2 else 0
-
-
-cdef inline Py_ssize_t panel_height(Py_ssize_t tallest, Py_ssize_t rows) noexcept nogil:
-    """Rows of the next panel when `rows` are left: the tallest tile, then powers of two."""
-    while tallest > rows:
-        tallest >>= 1
-    return tallest
 
 
 # ------------------------------------------------------------------------------- weights
@@ -404,7 +310,7 @@ cdef void store_interleaved(
                 for part in range(parts):
                     at = r * parts + part if dense else part * stride + r
                     c.sources[at] = row + part * row_bytes
-                    copy_number(c.source_bias + at * g.size, bias + part * g.size, g.size)
+                    memcpy(c.source_bias + at * g.size, bias + part * g.size, g.size)
             for part in range(calls):
                 to = y + part * number
                 at = part * stride
@@ -425,12 +331,6 @@ cdef void store_interleaved(
                             c.source_bias + (at + r_lo * width) * g.size, count, u, 1,
                             to + u * lane_step + r_lo * g.lane.y_step, lane_step, source_step,
                         )
-
-
-cdef inline void copy_number(char* dst, const char* src, Py_ssize_t size) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(size):
-        dst[i] = src[i]
 
 
 cdef void store_phase(
@@ -656,28 +556,15 @@ cdef void lay_out(Call* c, char* scratch) noexcept nogil:
     c.source_bias = c.zeros + 3 * g.vector * g.size
 
 
-cdef class _Buffer:
-    """A borrowed pointer to the memory of an array."""
-
-    cdef Py_buffer view
-
-    def __cinit__(self, array, bint writable):
-        PyObject_GetBuffer(array, &self.view, PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0))
-
-    def __dealloc__(self):
-        PyBuffer_Release(&self.view)
-
-
 def pack(Plan plan, kernels, int code, w, packed):
     """Pack the weights `w` into the buffer `packed`; whether one of them is Inf or NaN."""
     cdef Call call
-    cdef Call mine
     cdef Py_ssize_t tasks, task, workers = plan.g.workers
     cdef int bad = 0
-    cdef _Buffer w_buffer = _Buffer(w, False)
-    cdef _Buffer packed_buffer = _Buffer(packed, True)
+    cdef Buffer w_buffer = Buffer(w, False)
+    cdef Buffer packed_buffer = Buffer(packed, True)
     call.g = &plan.g
-    call.k = <const KernelTable*> PyCapsule_GetPointer(kernels, b"fastconv.kernels")
+    call.k = kernel_table(kernels)
     call.code = code
     call.w = <const char*> w_buffer.view.buf
     call.packed = aligned(<char*> packed_buffer.view.buf)
@@ -695,32 +582,20 @@ def pack(Plan plan, kernels, int code, w, packed):
     return bad != 0
 
 
-cdef inline char* aligned(char* p) noexcept nogil:
-    """The next address on a cache line."""
-    return p + (64 - <uintptr_t> p % 64) % 64
-
-
 cdef void run_worker_task(
         const Call* call, char* scratch, Py_ssize_t task, Py_ssize_t per_fill,
         Py_ssize_t fills) noexcept nogil:
     """One task with the scratch of the worker that took it; a filling one if `per_fill`."""
     cdef Call mine = call[0]
     cdef fenv_t caller
-    fegetenv(&caller)
-    fesetenv(FE_DFL_ENV)
+    enter_fenv(&caller)
     lay_out(&mine, scratch)
     if per_fill:
-        copy_zeros(&mine)
+        memset(mine.zeros, 0, 3 * mine.g.vector * mine.g.size)
         fill_task(&mine, task * per_fill, min((task + 1) * per_fill, fills))
     else:
         run_task(&mine, task)
-    fesetenv(&caller)
-
-
-cdef void copy_zeros(const Call* c) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(3 * c.g.vector * c.g.size):
-        c.zeros[i] = 0
+    leave_fenv(&caller)
 
 
 def run(Plan plan, kernels, int code, x, packed, bias, y, scratch):
@@ -730,14 +605,14 @@ def run(Plan plan, kernels, int code, x, packed, bias, y, scratch):
     cdef Py_ssize_t task, tasks = g.tasks, workers = g.workers, i
     cdef Py_ssize_t bytes = g.rows_bytes + g.acc_bytes + g.list_bytes
     cdef Py_ssize_t fills = 0, per_fill = 0, fill_tasks = 0
-    cdef _Buffer x_buffer = _Buffer(x, False)
-    cdef _Buffer y_buffer = _Buffer(y, True)
-    cdef _Buffer packed_buffer = _Buffer(packed, False)
-    cdef _Buffer bias_buffer = _Buffer(bias, False)
-    cdef _Buffer scratch_buffer = _Buffer(scratch, True)
+    cdef Buffer x_buffer = Buffer(x, False)
+    cdef Buffer y_buffer = Buffer(y, True)
+    cdef Buffer packed_buffer = Buffer(packed, False)
+    cdef Buffer bias_buffer = Buffer(bias, False)
+    cdef Buffer scratch_buffer = Buffer(scratch, True)
     cdef char* mine
     call.g = g
-    call.k = <const KernelTable*> PyCapsule_GetPointer(kernels, b"fastconv.kernels")
+    call.k = kernel_table(kernels)
     call.code = code
     call.x = <const char*> x_buffer.view.buf
     call.y = <char*> y_buffer.view.buf
@@ -762,10 +637,3 @@ def run(Plan plan, kernels, int code, x, packed, bias, y, scratch):
                     run_worker_task(&call, mine + threadid() * bytes, task, per_fill, fills)
                 for task in prange(tasks, schedule="dynamic"):
                     run_worker_task(&call, mine + threadid() * bytes, task, 0, 0)
-
-
-def tile_of(kernels, int compute):
-    """Lanes of a vector and rows of the tallest tile, for a compute type."""
-    cdef const KernelTable* k = <const KernelTable*> PyCapsule_GetPointer(
-        kernels, b"fastconv.kernels")
-    return k.lanes[compute], k.rows

@@ -204,7 +204,8 @@ def as_pixels(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind == "f":
         return values.astype(dtype)
     limits = np.iinfo(dtype)
-    return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+    pixels: NDArray[Any] = np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+    return pixels
 
 
 def progress_bar(total: int, unit: str) -> Any:
@@ -267,7 +268,7 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
         If Pillow or tifffile is needed and not installed.
     """
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError:
         raise MissingExtra("Pillow") from None
     with warnings.catch_warnings():
@@ -276,6 +277,7 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
         guard, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             names = sorted({f.name for f in FORMATS.values()})
+            image: Any
             with Image.open(path, formats=names) as image:
                 if image.format == "TIFF" and max(image.tag_v2.get(258, (8,))) > 8:
                     return _read_tiff(path)
@@ -284,6 +286,9 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
                         f"{path}: PNG with 16 bits a colour channel is not supported, "
                         "convert it to TIFF"
                     )
+                # Not for JPEG: cameras put a preview behind the picture.
+                if image.format != "JPEG" and image.format != "MPO":
+                    _check_single(path, getattr(image, "n_frames", 1))
                 image.load()
                 upright = ImageOps.exif_transpose(image)
                 converted = upright.convert(_mode(upright))
@@ -293,7 +298,7 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
                 return Picture(np.asarray(converted), profile)
         except (ImageError, MissingExtra):
             raise
-        except Image.UnidentifiedImageError:
+        except UnidentifiedImageError:
             # Pillow has no mode for some TIFF files, such as 16-bit grey with alpha.
             if _is_tiff(path):
                 return _read_tiff(path)
@@ -321,6 +326,12 @@ def _mode(image: Any) -> str:
     return {"1": "L", "La": "LA", "RGBa": "RGBA", "PA": "RGBA"}.get(mode, "RGB")
 
 
+def _check_single(path: str | os.PathLike[str], count: int) -> None:
+    """Raise for animations and documents, rather than drop all but their first page."""
+    if count > 1:
+        raise ImageError(f"{path}: {count} pictures in one file are not supported")
+
+
 def _is_tiff(path: str | os.PathLike[str]) -> bool:
     """Whether a file begins as TIFF files do, in either byte order."""
     with open(path, "rb") as file:
@@ -328,18 +339,20 @@ def _is_tiff(path: str | os.PathLike[str]) -> bool:
 
 
 def _read_tiff(path: str | os.PathLike[str]) -> Picture:
-    """The first page of a TIFF file with more than 8 bits a sample."""
+    """A TIFF file with more than 8 bits a sample."""
     try:
         import tifffile
     except ImportError:
         raise MissingExtra("tifffile") from None
     try:
         with tifffile.TiffFile(path) as file:
-            page = file.pages[0]
-            pixels = page.asarray()
+            count = len(file.pages)
+            page: Any = file.pages[0]
+            pixels: NDArray[Any] = page.asarray()
     except Exception as error:
         # As in `read_picture`: what a damaged file raises depends on where the damage is.
         raise ImageError(f"{path}: damaged image ({error})") from error
+    _check_single(path, count)
     if page.axes == "SYX":
         pixels = np.moveaxis(pixels, 0, -1)
     elif page.axes not in ("YX", "YXS"):

@@ -10,7 +10,7 @@ import importlib.util
 import os
 import platform
 
-from . import _execute
+from . import _runtime
 
 #: From the smallest to the largest. On Arm there is one, and it is the compiler's default.
 ORDER = ("neon",) if platform.machine().lower() in ("aarch64", "arm64") else (
@@ -34,7 +34,7 @@ def built() -> list[str]:
 
 def supported() -> list[str]:
     """Instruction sets that were built and that this CPU and its system support."""
-    return [isa for isa in built() if _execute.cpu_supports(isa)]
+    return [isa for isa in built() if _runtime.cpu_supports(isa)]
 
 
 def choose(cap: str | None) -> str:

@@ -1,7 +1,7 @@
 """The one ordered table of methods: the first row that suits a problem computes it.
 
 A row is a module with `refuses` (why it cannot do a problem, or None), `suits` (whether "auto"
-wants it) and `run`. The last row takes everything. A new method is one file and one row here.
+wants it), `run`, and `explain` (what `run` would do, in figures). The last row takes everything. A new method is one file and one row here.
 """
 
 from __future__ import annotations
@@ -35,3 +35,8 @@ def choose(method: str, problem: Problem, dtype: np.dtype) -> ModuleType:
     if reason is not None:
         raise ValueError(f"method={method!r} cannot do this problem: {reason}")
     return row
+
+
+def name(row: ModuleType) -> str:
+    """The name of a row."""
+    return next(key for key, value in METHODS.items() if value is row)

@@ -9,6 +9,7 @@ vectors: the spatial axis that fills them best, or the batch.
 
 from libc.stdlib cimport free, malloc
 
+from fastconv._arith cimport ceil_div, floor_div, gcd, round_up
 from fastconv._types cimport MAX_AXES, Axis, class_first, class_size, phase_taps
 
 cdef enum:
@@ -20,26 +21,6 @@ cdef enum:
     LIST_TAPS = 1 << 15         # outer taps in a list
     SERIAL_WORK = 1 << 20       # multiply-adds and bytes below which threads do not pay
     TASKS_PER_WORKER = 4
-
-
-cdef Py_ssize_t gcd(Py_ssize_t a, Py_ssize_t b) noexcept:
-    while b:
-        a, b = b, a % b
-    return a
-
-
-cdef Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept:
-    """Ceiling of a / b for b > 0 and any a."""
-    return a // b + (1 if a % b > 0 else 0)
-
-
-cdef Py_ssize_t floor_div(Py_ssize_t a, Py_ssize_t b) noexcept:
-    """Floor of a / b for b > 0 and any a."""
-    return a // b - (1 if a % b < 0 else 0)
-
-
-cdef Py_ssize_t round_up(Py_ssize_t a, Py_ssize_t b) noexcept:
-    return (a + b - 1) // b * b
 
 
 cdef void make_axis(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,11 @@ def refuses(problem: Problem, dtype: np.dtype) -> str | None:
 def suits(problem: Problem, dtype: np.dtype) -> bool:
     """Whether "auto" takes this row when it is reached."""
     return True
+
+
+def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:
+    """What `run` would do."""
+    return {"workers": 1}
 
 
 def run(

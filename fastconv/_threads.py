@@ -6,7 +6,7 @@ import math
 import os
 from pathlib import Path
 
-from ._execute import max_threads
+from ._runtime import max_threads
 from ._problem import as_index
 
 #: More threads than this are never started, however many are asked for on a small machine.

@@ -100,3 +100,15 @@ cdef inline Py_ssize_t class_size(const Axis* a, Py_ssize_t c) noexcept nogil:
 cdef inline Py_ssize_t phase_taps(const Axis* a, Py_ssize_t phase) noexcept nogil:
     """How many taps a phase has."""
     return (a.kernel - 1 - phase) // a.period + 1
+
+
+cdef inline int log2_height(Py_ssize_t height) noexcept nogil:
+    """Where the tiles of 1, 2, 4 or 8 rows stand in the table."""
+    return 3 if height == 8 else 2 if height == 4 else 1 if height == 2 else 0
+
+
+cdef inline Py_ssize_t panel_height(Py_ssize_t tallest, Py_ssize_t rows) noexcept nogil:
+    """Rows of the next panel when `rows` are left: the tallest tile, then powers of two."""
+    while tallest > rows:
+        tallest >>= 1
+    return tallest

@@ -153,7 +153,7 @@ def test_unreadable_input(photo, monkeypatch, capsys):
 
 def test_damaged_sixteen_bit_tiff(tmp_path):
     path = tmp_path / "in.tif"
-    tifffile.imwrite(path, picture(40, 40, 2, dtype=np.uint16))
+    _images.write_picture(path, _images.Picture(picture(40, 40, 2, dtype=np.uint16)))
     path.write_bytes(path.read_bytes()[:2000])
     result = command("upsample", path, "out.tif", "--scale=2", cwd=tmp_path)
     assert_refused(result, "in.tif", "damaged")
@@ -180,6 +180,17 @@ def test_sixteen_bit_colour_png_is_refused_rather_than_cut(tmp_path):
     cv2.imwrite(str(tmp_path / "in.png"), picture(5, 6, 3, dtype=np.uint16))
     result = command("upsample", "in.png", "out.png", "--scale=2", cwd=tmp_path)
     assert_refused(result, "in.png", "16 bits", "TIFF")
+
+
+def test_several_pictures_in_one_file(tmp_path):
+    frames = [Image.fromarray(picture(4, 5, 3) // n) for n in (1, 2, 3)]
+    for name in ("in.tif", "in.webp", "in.png"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        result = command("upsample", name, "out.png", "--scale=2", cwd=tmp_path)
+        assert_refused(result, name, "3 pictures")
+    tifffile.imwrite(tmp_path / "deep.tif", picture(3, 4, 5, dtype=np.uint16))
+    result = command("upsample", "deep.tif", "out.tif", "--scale=2", cwd=tmp_path)
+    assert_refused(result, "deep.tif", "3 pictures")
 
 
 @pytest.mark.parametrize("name", ["out", "out.xyz", "out.gif"])
@@ -262,8 +273,9 @@ def test_check_finds_a_wrong_method(monkeypatch):
     monkeypatch.setitem(_methods.METHODS, "direct", wrong)
     stream = io.StringIO()
     assert _check.run(stream) == 1
-    assert re.search(r"rank 1 .* DIFFER, first: .*float32, direct, \w+, 3 workers", stream.getvalue())
-    assert "0 differ" not in stream.getvalue()
+    report = stream.getvalue()
+    assert re.search(r"rank 1 .* DIFFER, first: .*float32, direct, \w+, 3 workers", report)
+    assert " 0 differ" not in report
 
 
 def test_check_compares_every_bit():

@@ -1,0 +1,118 @@
+"""What was built, what was chosen, and what this machine can do at most."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import threading
+import time
+from typing import Any, Literal
+
+import numpy as np
+
+from . import _isa, _methods, _runtime, _threads
+from ._dtypes import TYPES
+
+
+def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, Any] | None:
+    """Show version, compiler, OpenMP, instruction sets and workers of this installation.
+
+    Parameters
+    ----------
+    mode : {"stdout", "dicts"}
+        ``"stdout"`` prints the configuration as JSON, ``"dicts"`` returns it.
+
+    Returns
+    -------
+    dict or None
+        None when it was printed.
+
+    Raises
+    ------
+    ValueError
+        If `mode` is neither of the two.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> sorted(fastconv.show_config(mode="dicts"))
+    ['compiler', 'instruction sets', 'methods', 'openmp', 'platform', 'versions', 'workers']
+    """
+    if mode not in ("stdout", "dicts"):
+        raise ValueError(f"mode must be 'stdout' or 'dicts', got {mode!r}")
+    from . import __version__
+
+    openmp = _runtime.openmp_version()
+    config = {
+        "versions": {
+            "fastconv": __version__,
+            "numpy": np.__version__,
+            "python": sys.version.split()[0],
+        },
+        "platform": sys.platform,
+        "compiler": _runtime.compiler(),
+        "openmp": {"enabled": bool(openmp), "version": openmp},
+        "instruction sets": {
+            "built": _isa.built(),
+            "supported": _isa.supported(),
+            "chosen": _isa.active,
+        },
+        "methods": list(_methods.METHODS),
+        "workers": {
+            "default": _threads.usable(),
+            "limited by": {k: v for k, v in _threads.limits().items() if v != float("inf")},
+        },
+    }
+    if mode == "dicts":
+        return config
+    print(json.dumps(config, indent=2))
+    return None
+
+
+def _rate(job: Any, workers: int, repeats: int = 5) -> float:
+    """Median over `repeats` of (sum of what `workers` threads' jobs return) per second."""
+    rates = []
+    for _ in range(repeats):
+        done = [0.0] * workers
+        start = threading.Barrier(workers + 1)
+
+        def work(i: int, done: list[float] = done, start: threading.Barrier = start) -> None:
+            start.wait()
+            done[i] = job(i)
+
+        team = [threading.Thread(target=work, args=(i,)) for i in range(workers)]
+        for thread in team:
+            thread.start()
+        start.wait()
+        begin = time.perf_counter()
+        for thread in team:
+            thread.join()
+        rates.append(sum(done) / (time.perf_counter() - begin))
+    return statistics.median(rates)
+
+
+def peak_gflops(dtype: Any = np.float32, workers: int | None = None) -> float:
+    """GFLOP/s of a multiply-add loop that stays in registers, on `workers` threads.
+
+    Compiled like the kernels of the active instruction set; the most a method can reach. For
+    complex types it is the rate of their real parts.
+    """
+    compute = TYPES[np.dtype(dtype).char].compute
+    rounds = 1 << 18
+    kernels = _isa.kernels
+    workers = _threads.resolve(workers)
+    return _rate(lambda i: _runtime.multiply_add_loop(kernels, compute, rounds), workers) / 1e9
+
+
+def bandwidth_gbs(workers: int | None = None) -> float:
+    """GB/s of copying arrays larger than the caches, bytes read plus bytes written."""
+    workers = _threads.resolve(workers)
+    arrays = [(np.ones(1 << 24, np.float32), np.ones(1 << 24, np.float32)) for _ in range(workers)]
+
+    def copy(i: int) -> float:
+        source, target = arrays[i]
+        np.copyto(target, source)
+        return source.nbytes + target.nbytes
+
+    return _rate(copy, workers) / 1e9

@@ -1,0 +1,349 @@
+"""Memory: nothing is leaked, kept, or taken beyond the promised scratch; what cannot fit says so.
+
+Peaks are measured in processes of their own, where nothing else allocates. `PEAK` is prepended to
+their scripts: resident bytes now, and the most there ever were. On Linux both are read from /proc,
+because ru_maxrss of a child starts at what its parent had.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+
+import fastconv
+import numpy as np
+import pytest
+from cases import LAYERS, SAMPLE
+
+PEAK = """
+import resource, sys
+
+def status(field):
+    with open("/proc/self/status") as file:
+        for line in file:
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * 1024
+
+def peak():
+    if sys.platform == "linux":
+        return status("VmHWM")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def resident():
+    return status("VmRSS") if sys.platform == "linux" else peak()
+"""
+
+#: What is allowed besides the promised sum: the interpreter's own objects and the C library's
+#: arenas, one for each thread.
+SLACK = 1 << 20
+
+
+@pytest.mark.parametrize("method", ("auto", "direct", "col2im", "reference"))
+def test_inputs_are_unchanged(method):
+    for case in SAMPLE:
+        for dtype in ("float32", "float16", "complex128", "int16"):
+            operands = case.operands(dtype)
+            kept = [None if a is None else a.copy() for a in operands]
+            for a in operands:
+                if a is not None:
+                    a.flags.writeable = False
+            try:
+                fastconv.conv_transpose(*operands, **case.arguments, method=method)
+            except ValueError as error:
+                assert method in ("direct", "col2im")
+                assert "cannot do this problem" in str(error)
+            for a, b in zip(operands, kept, strict=True):
+                assert a is b is None or a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("method", ("auto", "direct", "reference"))
+def test_references_do_not_leak(method):
+    x, w, bias = np.ones((2, 3, 5, 6)), np.ones((3, 4, 3, 3)), np.ones(4)
+    out = np.empty((2, 4, 11, 13))
+    objects = (x, w, bias, out, np.dtype(float))
+    before = [sys.getrefcount(a) for a in objects]
+    for _ in range(50):
+        y = fastconv.conv_transpose(x, w, bias, stride=2, method=method, out=out)
+        assert y is out
+        assert sys.getrefcount(fastconv.conv_transpose(x, w, bias, method=method)) <= 2
+        for wrong in ({"stride": 0}, {"out": x}, {"workers": 0}, {"method": "none"}):
+            with pytest.raises(ValueError, match=next(iter(wrong))):
+                fastconv.conv_transpose(x, w, bias, **wrong)
+    del y
+    after = [sys.getrefcount(a) for a in objects]
+    # The last is the type, which NumPy itself may hold a few times more or less.
+    assert after[:-1] == before[:-1]
+    assert after[-1] < before[-1] + 50
+
+
+@pytest.mark.parametrize("method", ("direct", "col2im", "auto"))
+def test_no_cache_grows(run_python, method):
+    # The same shapes twice, then 300 new ones that are no larger: the peak stays.
+    script = PEAK + """
+import numpy as np
+import fastconv
+
+def call(i, channels):
+    x = np.ones((1, channels, 9 + i % 17, 7 + i // 17), np.float32)
+    w = np.ones((channels, 40, 4, 4), np.float32)
+    try:
+        fastconv.conv_transpose(x, w, stride=2, padding=1, method=sys.argv[1])
+    except ValueError as error:
+        assert sys.argv[1] == "col2im" and "cannot do this problem" in str(error)
+
+for _ in range(30):
+    call(305, 64)
+before = peak()
+for i in range(300):
+    call(i, 40 + i % 24)
+print(peak() - before)
+"""
+    assert int(run_python(script, method)) < SLACK
+
+
+@pytest.mark.parametrize("method", ("direct", "auto"))
+def test_repeated_calls_do_not_leak(run_python, method):
+    # With 2000 calls even one kept pointer or list a call is seen, with errors on the way.
+    script = PEAK + """
+import numpy as np
+import fastconv
+
+x, w = np.ones((2, 8, 9, 10), np.float32), np.ones((8, 16, 4, 4), np.float32)
+
+def some():
+    for _ in range(200):
+        fastconv.conv_transpose(x, w, stride=2, method=sys.argv[1], workers=2)
+        try:
+            fastconv.conv_transpose(x, w, stride=2, output_size=1)
+        except ValueError:
+            continue
+        raise AssertionError("output_size=1 was accepted")
+
+some()
+before = resident()
+for _ in range(9):
+    some()
+print(resident() - before)
+"""
+    assert int(run_python(script, method)) < SLACK // 2
+
+
+PEAKS = {
+    # x, w, stride, padding, groups: large against what a thread may take
+    "unet_up4": ((1, 128, 256, 256), (128, 64, 2, 2), 2, 0, 1),
+    "pose_1": ((1, 2048, 8, 6), (2048, 256, 4, 4), 2, 1, 1),
+    "compress_k5": ((1, 192, 32, 48), (192, 192, 5, 5), 2, 2, 1),
+    "fsrcnn_x3": ((1, 56, 160, 160), (56, 1, 9, 9), 3, 4, 1),
+    "gray_up4": ((1, 1, 512, 512), (1, 1, 16, 16), 4, 6, 1),
+    "hifigan_4": ((1, 64, 16384), (64, 32, 4), 2, 1, 1),
+    "istft": ((1, 1026, 224), (1026, 1, 1024), 256, 0, 1),
+    "depthwise_up": ((1, 64, 128, 128), (64, 1, 4, 4), 2, 1, 64),
+    "unet3d_up": ((1, 64, 32, 32, 32), (64, 32, 2, 2, 2), 2, 0, 1),
+    "long_row": ((1, 1, 1000000), (1, 1, 81), 4, 0, 1),
+    "many_images": ((400, 32, 14, 14), (32, 32, 3, 3), 2, 1, 1),
+}
+
+
+@pytest.mark.parametrize("method", ("auto", "direct"))
+@pytest.mark.parametrize("dtype", ("float32", "complex128", "float16", "int32"))
+@pytest.mark.parametrize("name", PEAKS)
+def test_peak_memory(run_python, name, dtype, method):
+    # x + w + y + one packed w + one padded x + 4 MiB a worker; x and w stand before it begins.
+    if dtype != "float32" and name not in ("fsrcnn_x3", "gray_up4", "depthwise_up", "istft"):
+        return
+    if dtype == "int32" and method != "auto":
+        return
+    x, w, stride, padding, groups = PEAKS[name]
+    workers = 2
+    script = PEAK + f"""
+import numpy as np
+import fastconv
+
+def make(shape):
+    a = np.empty(shape, {dtype!r})
+    a.fill(1)
+    return a
+
+arguments = dict(stride={stride}, padding={padding}, groups={groups}, workers={workers},
+                 method={method!r})
+# A small call first: threads are started, code is loaded.
+rank = {len(w) - 2}
+fastconv.conv_transpose(make((1, 8) + (24,) * rank), make((8, 8) + (3,) * rank), workers={workers},
+                        stride=2, method={method!r})
+x, w = make({x}), make({w})
+before = resident()
+y = fastconv.conv_transpose(x, w, **arguments)
+print(peak() - before, y.nbytes)
+"""
+    used, result = map(int, run_python(script).split())
+    # Halves are widened to be computed in, so a copy of them is twice as large.
+    itemsize = {"float16": 4}.get(dtype, np.dtype(dtype).itemsize)
+    weights = math.prod(w) * itemsize
+    halo = [2 * (k // stride + 1) for k in w[2:]]
+    padded = math.prod(x[:2]) * itemsize * math.prod(
+        i + h for i, h in zip(x[2:], halo, strict=True)
+    )
+    assert used <= result + weights + padded + workers * (4 << 20) + SLACK
+    if name == "gray_up4":
+        # The column buffer that this promise excludes.
+        assert used < math.prod(x[2:]) * math.prod(w[2:]) * itemsize
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"padding": [(0, -(2**45))]},
+        {"padding": [(-(2**60), 0)]},
+        {"padding": "valid", "output_size": 2**59},
+        {"stride": 2**44},
+        {"dilation": 2**44},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", ("float32", "complex128", "int8", "float16"))
+@pytest.mark.parametrize("method", ("auto", "direct", "reference"))
+def test_impossible_results(run_python, arguments, dtype, method):
+    if method != "auto" and dtype == "int8":
+        return
+    script = f"""
+import numpy as np
+import fastconv
+x, w = np.ones((1, 1, 2), {dtype!r}), np.ones((1, 1, 2), {dtype!r})
+try:
+    fastconv.conv_transpose(x, w, method={method!r}, **{arguments!r})
+except MemoryError as error:
+    print(error)
+"""
+    message = run_python(script, timeout=20)
+    shape = fastconv.output_shape((1, 1, 2), (1, 1, 2), **arguments)
+    assert str(shape) in message
+    assert str(math.prod(shape) * np.dtype(dtype).itemsize) in message
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"stride": 2**62},
+        {"stride": 2**63},
+        {"dilation": 2**63 - 1},
+        {"padding": [(-(2**62), -(2**62))]},
+        {"padding": [(2**200, -(2**200))]},
+        {"padding": "same", "output_size": 2**63},
+        {"output_padding": 2**62, "stride": 2**62 + 1},
+    ],
+    ids=str,
+)
+def test_positions_beyond_the_index_type(arguments):
+    # Found by arithmetic on Python's integers, before anything is allocated or wraps around.
+    x = np.ones((1, 1, 3))
+    with pytest.raises(ValueError, match="padding|stride|positions|output_size"):
+        fastconv.output_shape((1, 1, 3), (1, 1, 3), **arguments)
+    with pytest.raises(ValueError, match="padding|stride|positions|output_size"):
+        fastconv.conv_transpose(x, x, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "arguments", "wanted"),
+    [
+        ((65536, 3, 65536, 65536), (3, 5, 4, 4), {"stride": 2, "padding": 1},
+         (65536, 5, 131072, 131072)),
+        ((1, 1, 2**31), (1, 1, 3), {}, (1, 1, 2**31 + 2)),
+        ((1, 1, 2**31), (1, 1, 3), {"stride": 3}, (1, 1, 3 * 2**31)),
+        ((1, 1, 46341, 46341), (1, 1, 1, 1), {}, (1, 1, 46341, 46341)),
+        ((1, 1, 2**32 + 1), (1, 1, 2), {"stride": 2**20, "padding": "same"},
+         (1, 1, 2**52 + 2**20)),
+        ((1, 1, 2), (1, 1, 2**31 + 5), {"dilation": 7}, (1, 1, 7 * (2**31 + 4) + 2)),
+        ((0, 1, 2**40), (1, 2**33, 1), {}, (0, 2**33, 2**40)),
+    ],
+    ids=str,
+)
+def test_long_output_shapes(x, w, arguments, wanted):
+    assert fastconv.output_shape(x, w, **arguments) == wanted
+
+
+HUGE = """
+import resource, sys
+import numpy as np
+import fastconv
+import reference
+
+def check(x_shape, w_shape, near, **arguments):
+    # `near` cuts out of x what reaches the window, so that the definition can be applied.
+    dtype, method = sys.argv[1:]
+    x = np.broadcast_to(np.array(3, dtype), x_shape)
+    w = np.arange(1, 1 + int(np.prod(w_shape))).reshape(w_shape).astype(dtype)
+    begin, stop = near
+    stride = arguments.get("stride", 1)
+    y = fastconv.conv_transpose(x, w, method=method, **arguments)
+    first = [tuple(p) for p in arguments["padding"]][0][0]
+    pairs = [list(p) for p in arguments["padding"]]
+    pairs[0] = [first - begin * stride, 0]
+    out = y.shape[2:]
+    lengths = [stop - begin, *x_shape[3:]]
+    cut = np.broadcast_to(np.array(3, dtype), (*x_shape[:2], *lengths))
+    crop = [p[0] for p in pairs]
+    rank = len(lengths)
+    wanted = reference.scatter(cut, w, stride=[stride] * rank, dilation=[1] * rank, crop=crop,
+                               out=out)
+    np.testing.assert_array_equal(y, wanted)
+    assert y.any()
+
+if sys.platform == "linux":
+    # 6 GiB of address space: a copy of the input as it seems to be could not be made.
+    resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
+"""
+
+
+@pytest.mark.parametrize("method", ("auto", "direct", "reference"))
+@pytest.mark.parametrize("dtype", ("float32", "complex128"))
+def test_window_of_a_long_row(run_python, dtype, method):
+    # One row of 2**32 elements that share their memory, of which the window needs a few.
+    script = HUGE + """
+n = 2**32 + 7
+full = (n - 1) * 3 + 5
+middle = 3 * 2**31 + 1
+check((1, 2, n), (2, 3, 5), (2**31 - 10, 2**31 + 40), stride=3,
+      padding=[(middle, full - middle - 50)])
+check((1, 2, n), (2, 3, 5), (n - 40, n), stride=3, padding=[(full - 60, 0)])
+"""
+    run_python(script, dtype, method, timeout=60)
+
+
+@pytest.mark.parametrize("method", ("auto", "direct", "reference"))
+@pytest.mark.parametrize("dtype", ("float32", "complex128"))
+def test_window_of_many_rows(run_python, dtype, method):
+    script = HUGE + """
+n = 2**31 + 11
+full = (n - 1) * 2 + 4
+middle = 2**31 + 5
+check((1, 2, n, 5), (2, 3, 4, 4), (2**30 - 10, 2**30 + 30), stride=2,
+      padding=[(middle, full - middle - 30), (1, 1)])
+check((1, 2, n, 5), (2, 3, 4, 4), (n - 40, n), stride=2, padding=[(full - 30, -2), (1, 1)])
+"""
+    run_python(script, dtype, method, timeout=60)
+
+
+def test_failure_leaves_out_untouched():
+    out = np.full((2, 4, 5), 7.0)
+    x, w = np.ones((2, 3, 5)), np.ones((3, 4, 1))
+    for wrong in (
+        {"stride": 2}, {"padding": 1}, {"groups": 2}, {"method": "none"}, {"workers": 0},
+        {"bias": np.ones(3)}, {"dtype": "object"}, {"dtype": np.int64},
+    ):
+        with pytest.raises((TypeError, ValueError)):
+            fastconv.conv_transpose(x, w, out=out, **wrong)
+        assert (out == 7).all()
+    assert (fastconv.conv_transpose(x, w, out=out) == 3).all()
+
+
+def test_a_refusal_leaves_out_untouched():
+    for case in LAYERS:
+        shape = fastconv.output_shape(case.x, case.w, **case.arguments)
+        out = np.full(shape, 7, "float32")
+        try:
+            fastconv.conv_transpose(
+                *case.operands("float32"), **case.arguments, method="col2im", out=out
+            )
+        except ValueError as error:
+            assert "cannot do this problem" in str(error)
+            assert (out == 7).all()
