@@ -41,6 +41,9 @@ EXTENSIONS = {
     ),
 }
 
+# Cython emits every combination of its fused types, used or not.
+WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unused-function"]
+
 PROBE = """
 #include <omp.h>
 #include <stdio.h>
@@ -69,12 +72,11 @@ def openmp_flags(compiler):
                 objects = compiler.compile(
                     [str(source)], output_dir=folder, extra_postargs=compile_flags
                 )
-                compiler.link_executable(objects, str(Path(folder, "probe")), extra_postargs=link_flags)
-                ran = subprocess.run(
-                    [str(Path(folder, "probe"))], capture_output=True, text=True, timeout=60
-                )
+                program = str(Path(folder, "probe"))
+                compiler.link_executable(objects, program, extra_postargs=link_flags)
+                ran = subprocess.run([program], capture_output=True, text=True, timeout=60)
             except Exception as error:
-                print(f"fastconv: OpenMP probe with {compile_flags} failed: {error}", file=sys.stderr)
+                print(f"fastconv: probe with {compile_flags} failed: {error}", file=sys.stderr)
                 continue
             if ran.returncode == 0 and ran.stdout == "2":
                 return compile_flags, link_flags
@@ -87,6 +89,13 @@ def openmp_flags(compiler):
 
 class BuildExt(build_ext):
     """Adds OpenMP and the flags that only the compiler at hand decides."""
+
+    def run(self):
+        super().run()
+        if not self.inplace:
+            # `python -m pytest` and `python -m fastconv` import the package of the folder they
+            # are started in, so an installation from a checkout completes that one as well.
+            self.copy_extensions_to_source()
 
     def build_extensions(self):
         if OPENMP not in ("auto", "on", "off"):
@@ -106,8 +115,7 @@ class BuildExt(build_ext):
             if self.compiler.compiler_type == "msvc":
                 extension.extra_compile_args = ["/O2"]
             elif WERROR:
-                # Cython emits every combination of its fused types, used or not.
-                extension.extra_compile_args += ["-Wall", "-Wextra", "-Werror", "-Wno-unused-function"]
+                extension.extra_compile_args += WARNINGS
             if EXTENSIONS[extension.name.removeprefix("fastconv.")][1] and flags:
                 extension.extra_compile_args += flags[0]
                 extension.extra_link_args += flags[1]

@@ -92,13 +92,11 @@ def explain(
         "stride": 1, "padding": 0, "output_padding": 0, "output_size": None, "dilation": 1,
         "groups": 1, **geometry,
     }
-    problem = make_problem(
-        _shape(x_shape, "x_shape"), _shape(w_shape, "w_shape"), **arguments,
-        channel_axis=channel_axis,
-    )
+    x_lengths, w_lengths = _shape(x_shape, "x_shape"), _shape(w_shape, "w_shape")
+    problem = make_problem(x_lengths, w_lengths, **arguments, channel_axis=channel_axis)
     kind = native(dtype)
     row = _methods.choose(method, problem, kind)
-    count = math.prod(problem.shape) + math.prod(x_shape) + math.prod(w_shape)
+    count = math.prod(problem.shape) + math.prod(x_lengths) + math.prod(w_lengths)
     told = {
         "method": _methods.name(row),
         "isa": _isa.active,
@@ -286,7 +284,9 @@ def conv_transpose(
         y = _empty(problem, result)
         canonical = _channels_first(y, problem)
     if y.size:
-        row.run(problem, _channels_first(x, problem), _weights(w, problem), bias, canonical, threads)
+        row.run(
+            problem, _channels_first(x, problem), _weights(w, problem), bias, canonical, threads
+        )
     if y is not target:
         np.copyto(target, y, casting="same_kind")
     return target

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from . import _columns, _isa, _runtime, _threads
-from ._dtypes import TYPES
 from ._direct import COMPUTE, LINE, bias_numbers
+from ._dtypes import TYPES
 from ._problem import Problem
 
 #: A tile's lanes must fit into the columns of a group on every instruction set.

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _api, _config, _images
+from . import _api, _config, _images, _threads
 
 CREDIT = '"Chelsea" by Stefan van der Walt, CC0 (public domain), from scikit-image'
 
@@ -50,6 +50,13 @@ class Row(NamedTuple):
     bound: str
 
 
+class Limits(NamedTuple):
+    """What this machine can do at most, measured."""
+
+    gflops: float
+    bandwidth: float  #: GB/s
+
+
 def run(output: Path, workers: int | None = None) -> None:
     """Enlarge the photograph, print the table and write the picture.
 
@@ -70,15 +77,16 @@ def run(output: Path, workers: int | None = None) -> None:
     _images.check_target(output, None)
     photo = read_photo()
     rows: list[Row] = []
+    limits: dict[int, Limits] = {}
     enlarged: dict[tuple[int, str], NDArray[np.uint8]] = {}
     with _images.progress_bar(len(SCALES) * len(FILTERS), "calls") as bar:
         for scale in SCALES:
             for name in FILTERS:
-                row, enlarged[scale, name] = measure(photo, scale, name, workers)
+                row, enlarged[scale, name] = measure(photo, scale, name, workers, limits)
                 rows.append(row)
                 bar.update(1)
     _images.write_picture(output, _images.Picture(draw(photo, enlarged)))
-    print(report(photo, rows))
+    print(report(photo, rows, limits))
     print(f"\nWritten: {output}")
 
 
@@ -93,9 +101,16 @@ def read_photo() -> NDArray[np.uint8]:
 
 
 def measure(
-    photo: NDArray[np.uint8], scale: int, name: str, workers: int | None
+    photo: NDArray[np.uint8],
+    scale: int,
+    name: str,
+    workers: int | None,
+    limits: dict[int, Limits],
 ) -> tuple[Row, NDArray[np.uint8]]:
-    """Enlarge `photo` by one call of `conv_transpose`, repeated for its median time."""
+    """Enlarge `photo` by one call of `conv_transpose`, repeated for its median time.
+
+    The limits of the machine are measured once for each number of workers, into `limits`.
+    """
     w, geometry, halo = _images.layer(
         _images.FILTERS[name](scale), scale, photo.shape[2], DTYPE
     )
@@ -109,14 +124,17 @@ def measure(
     seconds = statistics.median(times)
 
     ran = _api.explain(x.shape, w.shape, DTYPE, workers=workers, **geometry)
-    peak = _config.peak_gflops(DTYPE, ran["workers"])
-    arithmetic = ran["flops"] / (peak * 1e9)
-    transfer = ran["bytes"] / (_config.bandwidth_gbs(ran["workers"]) * 1e9)
+    # None where a method plans its own team.
+    team = ran["workers"] or _threads.resolve(workers)
+    if team not in limits:
+        limits[team] = Limits(_config.peak_gflops(DTYPE, team), _config.bandwidth_gbs(team))
+    arithmetic = ran["flops"] / (limits[team].gflops * 1e9)
+    transfer = ran["bytes"] / (limits[team].bandwidth * 1e9)
     row = Row(
         scale,
         name,
         ran["method"],
-        ran["workers"],
+        team,
         ran["isa"],
         seconds * 1e3,
         ran["flops"] / seconds / 1e9,
@@ -127,7 +145,7 @@ def measure(
     return row, _images.as_pixels(y, photo.dtype)
 
 
-def report(photo: NDArray[np.uint8], rows: list[Row]) -> str:
+def report(photo: NDArray[np.uint8], rows: list[Row], limits: dict[int, Limits]) -> str:
     """The table, with what a reader needs to know about it."""
     height, width, channels = photo.shape
     lines = [
@@ -142,17 +160,16 @@ def report(photo: NDArray[np.uint8], rows: list[Row]) -> str:
         f"{r.bound}"
         for r in rows
     ]
-    for workers in sorted({r.workers for r in rows}):
-        lines += [
-            "",
-            f"With {workers} workers this machine multiplies and adds at "
-            f"{_config.peak_gflops(DTYPE, workers):.0f} GFLOP/s (peak)",
-            f"and copies memory at {_config.bandwidth_gbs(workers):.0f} GB/s, both measured now.",
-        ]
+    lines.append("")
     lines += [
-        "ms: median time of one call. of bound: the time that the arithmetic at peak, or reading",
-        "the input and writing the output once, would take - the longer of the two, which is",
-        "named - as a fraction of the time measured.",
+        f"Peak, measured with {team} worker{'s' if team > 1 else ''}: {limit.gflops:.0f} GFLOP/s "
+        f"of multiply-adds in registers; copying memory: {limit.bandwidth:.0f} GB/s."
+        for team, limit in sorted(limits.items())
+    ]
+    lines += [
+        "ms: median time of one call. of bound: the time that the arithmetic at peak speed, or",
+        "reading the input and writing the result once, would take, as a fraction of the time",
+        "measured; of the two the longer one, which binds, is named.",
     ]
     return "\n".join(lines)
 

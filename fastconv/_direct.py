@@ -52,14 +52,14 @@ def make_plan(
 def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:
     """What `run` would do for C-contiguous arrays."""
     images = math.prod(problem.batch)
-    shapes = (
-        (images, problem.c_in, *problem.spatial_in),
-        (problem.c_in, problem.c_out // problem.groups, *problem.kernel),
-        (images, problem.c_out, *problem.spatial_out),
-    )
-    strides = tuple(
-        [tuple(accumulate(reversed(shape[1:]), mul, initial=dtype.itemsize))[::-1]
-         for shape in shapes]
+
+    def steps(*shape: int) -> tuple[int, ...]:
+        return tuple(accumulate(reversed(shape[1:]), mul, initial=dtype.itemsize))[::-1]
+
+    strides = (
+        steps(images, problem.c_in, *problem.spatial_in),
+        steps(problem.c_in, problem.c_out // problem.groups, *problem.kernel),
+        steps(images, problem.c_out, *problem.spatial_out),
     )
     plan = make_plan(problem, dtype, strides, workers)
     return {
@@ -95,7 +95,7 @@ def run(
     kind = TYPES[out.dtype.char]
     numbers = bias_numbers(problem, bias, kind)
     strides = x.strides, w.strides, out.strides
-    threads = _threads.resolve(workers)
+    threads = _threads.resolve(workers, x.size * w.size)
     plan = make_plan(problem, out.dtype, strides, threads)
     packed = np.empty(plan.packed * numbers.itemsize + LINE, np.uint8)
     if _execute.pack(plan, _isa.kernels, kind.code, w, packed) and plan.needs_finite_weights:

@@ -66,10 +66,11 @@ def native(dtype: Any) -> np.dtype:
 
 def bring(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     """`array` in `dtype` and in a form that kernels can read: at most one copy."""
-    if array.dtype != dtype and not np.can_cast(array.dtype, dtype, "same_kind"):
-        raise TypeError(
-            f"{name} cannot be cast from {array.dtype} to {dtype} with casting 'same_kind'"
-        )
-    with np.errstate(all="ignore"):
-        array = array.astype(dtype, copy=False)
+    if array.dtype != dtype:
+        if not np.can_cast(array.dtype, dtype, "same_kind"):
+            raise TypeError(
+                f"{name} cannot be cast from {array.dtype} to {dtype} with casting 'same_kind'"
+            )
+        with np.errstate(all="ignore"):
+            array = array.astype(dtype)
     return array if array.flags.aligned else array.copy()

@@ -287,7 +287,7 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
                         "convert it to TIFF"
                     )
                 # Not for JPEG: cameras put a preview behind the picture.
-                if image.format != "JPEG" and image.format != "MPO":
+                if image.format not in ("JPEG", "MPO"):
                     _check_single(path, getattr(image, "n_frames", 1))
                 image.load()
                 upright = ImageOps.exif_transpose(image)

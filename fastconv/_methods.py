@@ -1,7 +1,8 @@
 """The one ordered table of methods: the first row that suits a problem computes it.
 
 A row is a module with `refuses` (why it cannot do a problem, or None), `suits` (whether "auto"
-wants it), `run`, and `explain` (what `run` would do, in figures). The last row takes everything. A new method is one file and one row here.
+wants it), `run`, and `explain` (what `run` would do, in figures). The last row takes everything.
+A new method is one file and one row here.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def _scatter(
             )
             part = y[(slice(None), *ys)]
             for ci in range(x.shape[0]):
-                factor = w[(ci, slice(None), *tap)].astype(y.dtype)
-                part += x[(ci, *xs)].astype(y.dtype) * factor.reshape(
+                factor = w[ci][(..., *tap)].astype(y.dtype)
+                part += x[ci][xs].astype(y.dtype) * factor.reshape(
                     (-1,) + (1,) * len(problem.kernel)
                 )

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from typing import SupportsIndex
 
-from ._runtime import max_threads
 from ._problem import as_index
+from ._runtime import max_threads
 
 #: More threads than this are never started, however many are asked for on a small machine.
 MOST_WORKERS = 256
+
+#: Fewer multiply-adds than this take less time than to wake a thread.
+SERIAL_PRODUCTS = 1 << 18
 
 #: Where Linux tells a process its CPU quota: version 2, then version 1 of cgroups.
 CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
@@ -67,7 +71,7 @@ def usable() -> int:
     return max(1, math.floor(min(limits().values())))
 
 
-def check_workers(workers: int | None) -> int | None:
+def check_workers(workers: SupportsIndex | None) -> int | None:
     """`workers` as an integer other than 0, or None."""
     if workers is None:
         return None
@@ -79,9 +83,13 @@ def check_workers(workers: int | None) -> int | None:
     return workers
 
 
-def resolve(workers: int | None) -> int:
-    """The most threads a call with this checked `workers` may start."""
-    if _forked:
+def resolve(workers: int | None, products: int | None = None) -> int:
+    """The most threads a call with this checked `workers` may start.
+
+    Where it is known that at most `products` multiply-adds are to do, too few of them stay with
+    the caller's thread and the limits need not be looked up.
+    """
+    if _forked or (products is not None and products < SERIAL_PRODUCTS):
         return 1
     if workers is None:
         return usable()

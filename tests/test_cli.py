@@ -188,7 +188,8 @@ def test_several_pictures_in_one_file(tmp_path):
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
         result = command("upsample", name, "out.png", "--scale=2", cwd=tmp_path)
         assert_refused(result, name, "3 pictures")
-    tifffile.imwrite(tmp_path / "deep.tif", picture(3, 4, 5, dtype=np.uint16))
+    pages = picture(3, 4, 5, dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "deep.tif", pages, photometric="minisblack")
     result = command("upsample", "deep.tif", "out.tif", "--scale=2", cwd=tmp_path)
     assert_refused(result, "deep.tif", "3 pictures")
 
@@ -233,7 +234,9 @@ def test_missing_library_names_the_extra(library, name, arguments, photo):
 
 
 def test_missing_tifffile_names_the_extra(tmp_path):
-    tifffile.imwrite(tmp_path / "in.tif", picture(4, 5, 3, dtype=np.uint16))
+    _images.write_picture(
+        tmp_path / "in.tif", _images.Picture(picture(4, 5, 3, dtype=np.uint16))
+    )
     result = command(
         "upsample", "in.tif", "out.tif", "--scale=2", cwd=tmp_path, hide=["tifffile"]
     )

@@ -285,7 +285,7 @@ def test_method_that_is_no_string(method):
 def test_method_that_cannot_do_the_problem():
     x = X.astype(np.longdouble)
     out = np.zeros(RESULT, np.longdouble)
-    check(ValueError, "method='direct'", "longdouble", x=x, method="direct", out=out)
+    check(ValueError, "method='direct'", x.dtype, x=x, method="direct", out=out)
 
 
 def test_workers():

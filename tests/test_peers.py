@@ -135,8 +135,9 @@ def test_torch_output_size(size):
 def test_torch_unbatched():
     torch = peer("torch")
     x, w = normal((3, 5, 4), "float32"), normal((3, 2, 3, 3), "float32")
-    theirs = torch.nn.functional.conv_transpose2d(torch.from_numpy(x), torch.from_numpy(w), stride=2)
-    agree(theirs.numpy(), x, w, stride=2, channel_axis=0)
+    tensors = torch.from_numpy(x), torch.from_numpy(w)
+    theirs = torch.nn.functional.conv_transpose2d(*tensors, stride=2).numpy()
+    agree(theirs, x, w, stride=2, channel_axis=0)
 
 
 def test_torch_integers():
