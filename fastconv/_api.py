@@ -97,14 +97,15 @@ def explain(
     kind = native(dtype)
     row = _methods.choose(method, problem, kind)
     count = math.prod(problem.shape) + math.prod(x_lengths) + math.prod(w_lengths)
-    told = {
+    told: dict[str, Any] = {
         "method": _methods.name(row),
         "isa": _isa.active,
         "flops": (8 if kind.kind == "c" else 2) * multiply_adds(problem),
         "bytes": kind.itemsize * count,
     }
     threads = _threads.resolve(_threads.check_workers(workers))
-    return told | row.explain(problem, kind, threads)
+    told.update(row.explain(problem, kind, threads))
+    return told
 
 
 def _shape(shape: Sequence[SupportsIndex], name: str) -> tuple[int, ...]:

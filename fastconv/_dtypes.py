@@ -61,7 +61,8 @@ def native(dtype: Any) -> np.dtype:
         raise TypeError(f"dtype={dtype!r} is not a NumPy type") from None
     if dtype.kind not in _NUMERIC:
         raise TypeError(f"dtype={dtype} must be bool, integer, float or complex")
-    return dtype.newbyteorder("=")
+    result: np.dtype[Any] = dtype.newbyteorder("=")
+    return result
 
 
 def bring(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:

@@ -14,7 +14,8 @@ from fastconv._types cimport (
 )
 
 cdef enum:
-    COLUMNS = 1024        # columns of weights whose places are worked out at a time
+    COLUMNS = 1024        # columns of weights that are packed at a time
+    TAPS = 64             # taps of the kernel whose places are worked out at a time
     PACK_CHANNELS = 64    # input channels that one packing task takes
 
 
@@ -56,6 +57,59 @@ cdef struct Place:
 
 # ------------------------------------------------------------------------------- weights
 
+# Where a tap of the kernel goes: the same for all channels of a block.
+cdef struct TapPlace:
+    Py_ssize_t src                # offset of the tap in the weights of one pair of channels
+    Py_ssize_t base               # start of the panels of its set and class of the lane axis
+    Py_ssize_t taps               # of that class
+    Py_ssize_t tap                # its number among them
+    Py_ssize_t row, row_step      # row of output channel c: row + c*row_step
+    Py_ssize_t rows
+
+
+cdef void place_tap(
+        const Geometry* g, Py_ssize_t outer_tap, Py_ssize_t t, Py_ssize_t n_co,
+        TapPlace* place) noexcept nogil:
+    """Work out `place` for a tap of the outer axes and tap `t` of the lane axis."""
+    cdef Py_ssize_t i, k, cls, phase, j, size, count, lane_taps
+    cdef Py_ssize_t set_index = 0, set_step = 1, p = 0, phases = 1, tap = 0, n_taps = 1
+    cdef const Axis* a
+    place.src = t * g.w_lane
+    for i in range(g.n_outer - 1, -1, -1):
+        a = &g.outer[i]
+        k = outer_tap % a.kernel
+        outer_tap //= a.kernel
+        place.src += k * g.w_outer[i]
+        phase = k % a.period
+        j = k // a.period
+        cls = phase
+        if a.merged:
+            cls = 1 if phase >= class_size(a, 0) else 0
+        size = class_size(a, cls)
+        count = phase_taps(a, phase)
+        set_index += cls * set_step
+        set_step *= a.n_classes
+        p += (phase - class_first(a, cls)) * phases
+        phases *= size
+        tap += j * n_taps
+        n_taps *= count
+    place.base = n_co * g.components * g.depth * g.set_taps[set_index]
+    phase = t % g.lane.period
+    j = t // g.lane.period
+    size = class_size(&g.lane, 0)
+    lane_taps = g.lane.max_taps
+    if phase >= size:
+        place.base += n_co * g.components * g.depth * phases * n_taps * size * lane_taps
+        phase -= size
+        size = g.lane.n_phases - size
+        lane_taps -= 1
+    place.taps = n_taps * lane_taps
+    place.tap = tap * lane_taps + j
+    place.row = (p * size + phase) * g.components
+    place.row_step = phases * size * g.components
+    place.rows = n_co * place.row_step
+
+
 cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
     """Pack some input channels of one block of output channels; whether Inf or NaN was seen.
 
@@ -64,77 +118,44 @@ cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
     phase, component), so that the rows of neighbouring results are neighbours.
     """
     cdef const Geometry* g = c.g
+    cdef TapPlace places[TAPS]
+    cdef const TapPlace* place
     cdef Py_ssize_t src_at[COLUMNS]
     cdef Py_ssize_t dst_at[COLUMNS]
     cdef Py_ssize_t heights[COLUMNS]
-    cdef Py_ssize_t parts = (g.c_in + PACK_CHANNELS - 1) // PACK_CHANNELS
+    cdef Py_ssize_t parts = ceil_div(g.c_in, PACK_CHANNELS)
     cdef Py_ssize_t ci = task % parts * PACK_CHANNELS
     cdef Py_ssize_t block = task // parts % g.n_channel_blocks
     cdef Py_ssize_t group = task // parts // g.n_channel_blocks
     cdef Py_ssize_t channels = min(PACK_CHANNELS, g.c_in - ci)
     cdef Py_ssize_t co_0 = block * g.channel_block
     cdef Py_ssize_t n_co = min(g.channel_block, g.c_out - co_0)
-    cdef Py_ssize_t base = (group * g.c_out + co_0) * g.taps * g.depth * g.components
-    cdef Py_ssize_t outer_kernel = g.taps // g.lane.kernel
-    cdef Py_ssize_t co, o, t, i, rest, k, phase, j, cls, set_index, phases, p, n_taps, tap, at
-    cdef Py_ssize_t set_base, class_base, n_class, row, rows, height, start, left, columns = 0
-    cdef bint bad = False
     cdef const char* src = c.w + (group * g.c_in + ci) * g.w_in + co_0 * g.w_out
-    cdef char* dst = c.packed + base * g.size
-    cdef Py_ssize_t index[MAX_AXES]
-    for co in range(n_co):
-        for o in range(outer_kernel):
-            rest = o
-            for i in range(g.n_outer - 1, -1, -1):
-                index[i] = rest % g.outer[i].kernel
-                rest //= g.outer[i].kernel
-            set_index = p = tap = 0
-            phases = n_taps = 1
-            at = co * g.w_out
-            for i in range(g.n_outer):
-                k = index[i]
-                at += k * g.w_outer[i]
-                phase = k % g.outer[i].period
-                j = k // g.outer[i].period
-                if g.outer[i].merged:
-                    cls = 1 if phase >= class_size(&g.outer[i], 0) else 0
-                else:
-                    cls = phase
-                set_index = set_index * g.outer[i].n_classes + cls
-                p = p * class_size(&g.outer[i], cls) + phase - class_first(&g.outer[i], cls)
-                phases *= class_size(&g.outer[i], cls)
-                tap = tap * phase_taps(&g.outer[i], phase) + j
-                n_taps *= phase_taps(&g.outer[i], phase)
-            set_base = n_co * g.components * g.depth * g.set_taps[set_index]
-            for t in range(g.lane.kernel):
-                phase = t % g.lane.period
-                j = t // g.lane.period
-                n_class = class_size(&g.lane, 0)
-                class_base = set_base
-                if phase >= n_class:
-                    class_base += (
-                        n_co * g.components * g.depth * phases * n_taps * n_class * g.lane.max_taps
-                    )
-                    phase -= n_class
-                    n_class = g.lane.n_phases - n_class
-                    k = g.lane.max_taps - 1
-                else:
-                    k = g.lane.max_taps
-                row = ((co * phases + p) * n_class + phase) * g.components
-                rows = n_co * phases * n_class * g.components
+    cdef char* dst = c.packed + (group * g.c_out + co_0) * g.taps * g.depth * g.components * g.size
+    cdef Py_ssize_t first, n, e, co, row, start, left, height, columns = 0
+    cdef bint bad = False
+    first = 0
+    while first < g.taps:
+        n = min(TAPS, g.taps - first)
+        for e in range(n):
+            place_tap(
+                g, (first + e) // g.lane.kernel, (first + e) % g.lane.kernel, n_co, &places[e])
+        for co in range(n_co):
+            for e in range(n):
+                place = &places[e]
+                row = place.row + co * place.row_step
                 height = g.height
                 start = row // height * height
-                left = rows - start
-                while height > left or row >= start + height:
-                    if height > left:
-                        height >>= 1
-                    else:
+                left = place.rows - start
+                while height > left:
+                    height >>= 1
+                    if row >= start + height and height <= left:
                         start += height
                         left -= height
-                src_at[columns] = at + t * g.w_lane
+                src_at[columns] = place.src + co * g.w_out
                 dst_at[columns] = (
-                    class_base + start * n_taps * k * g.depth
-                    + ((tap * k + j) * g.depth + ci * g.components) * height + row - start
+                    place.base + start * place.taps * g.depth
+                    + (place.tap * g.depth + ci * g.components) * height + row - start
                 )
                 heights[columns] = height
                 columns += 1
@@ -143,6 +164,7 @@ cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
                         src, g.w_in, channels, g.components, src_at, dst_at, heights, columns, dst
                     )
                     columns = 0
+        first += n
     if columns:
         bad |= c.k.pack[c.code](
             src, g.w_in, channels, g.components, src_at, dst_at, heights, columns, dst

@@ -206,7 +206,8 @@ cdef void load(
                     convert[element_t, real_t](dense[u], &dst[u])
             else:
                 for u in range(n):
-                    convert[element_t, real_t]((<const element_t*> (row + u * lane_step))[0], &dst[u])
+                    convert[element_t, real_t](
+                        (<const element_t*> (row + u * lane_step))[0], &dst[u])
             for u in range(n, pitch - before):
                 dst[u] = 0
             dst += pitch - before

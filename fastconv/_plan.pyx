@@ -10,7 +10,9 @@ vectors: the spatial axis that fills them best, or the batch.
 from libc.stdlib cimport free, malloc
 
 from fastconv._arith cimport ceil_div, floor_div, gcd, round_up
-from fastconv._types cimport MAX_AXES, Axis, class_first, class_size, phase_taps
+from fastconv._types cimport (
+    MAX_AXES, Axis, class_first, class_size, largest_class, phase_taps,
+)
 
 cdef enum:
     ROWS_BYTES = 1 << 19        # x that a task holds: half of a usual second-level cache
@@ -139,15 +141,15 @@ cdef void take_axes(
 
 cdef int make_sets(Geometry* g) noexcept:
     """Which outer phases share a panel: few output channels take several, so rows are full."""
-    cdef Py_ssize_t rows = g.c_out * g.components * class_size(&g.lane, 0)
+    cdef Py_ssize_t rows = g.c_out * g.components * largest_class(&g.lane)
     cdef Py_ssize_t i, s, c, rest, taps
     for i in range(g.n_outer - 1, -1, -1):
         set_classes(
             &g.outer[i],
-            rows < 2 * g.height and rows * class_size(&g.outer[i], 0) <= ACC_ROWS,
+            rows < 2 * g.height and rows * largest_class(&g.outer[i]) <= ACC_ROWS,
         )
         if g.outer[i].merged:
-            rows *= class_size(&g.outer[i], 0)
+            rows *= largest_class(&g.outer[i])
     g.n_sets = 1
     for i in range(g.n_outer):
         g.n_sets *= g.outer[i].n_classes
@@ -224,7 +226,7 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
     merged = 1
     for i in range(g.n_outer):
         if g.outer[i].merged:
-            merged *= class_size(&g.outer[i], 0)
+            merged *= largest_class(&g.outer[i])
     sources = merged * g.lane.n_phases * g.components
     channel_bytes = g.taps * g.depth * g.components * g.size
     g.channel_block = min(
@@ -401,8 +403,8 @@ cdef class Plan:
     @property
     def tile(self):
         """Rows and lanes of the tile most work is done in."""
-        lanes = min(3, ceil_div(min(self.g.lane_block, self.g.lane.q_hi - self.g.lane.q_lo), self.g.vector))
-        return self.g.height, max(1, lanes) * self.g.vector
+        lanes = min(self.g.lane_block, self.g.lane.q_hi - self.g.lane.q_lo)
+        return self.g.height, max(1, min(3, ceil_div(lanes, self.g.vector))) * self.g.vector
 
     @property
     def needs_finite_weights(self):

@@ -97,6 +97,12 @@ cdef inline Py_ssize_t class_size(const Axis* a, Py_ssize_t c) noexcept nogil:
     return longer if c == 0 else a.n_phases - longer
 
 
+cdef inline Py_ssize_t largest_class(const Axis* a) noexcept nogil:
+    """How many phases the largest class has, which need not be the one with most taps."""
+    cdef Py_ssize_t size = class_size(a, 0)
+    return max(size, class_size(a, 1)) if a.n_classes > 1 else size
+
+
 cdef inline Py_ssize_t phase_taps(const Axis* a, Py_ssize_t phase) noexcept nogil:
     """How many taps a phase has."""
     return (a.kernel - 1 - phase) // a.period + 1

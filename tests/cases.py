@@ -305,7 +305,7 @@ LAYERS = [case for case in CASES if case.id.startswith("layer-")]
 SAMPLE = [
     case
     for case in CASES
-    if not case.id.startswith(("length", "channels", "groups", "axis", "layer"))
+    if not case.id.startswith(("length", "channels", "groups", "axis", "layer", "rank2-many"))
     or case.id in {
         "axis-i7-k7-s4-d1", "axis-i9-k3-s4-d2", "axis-i4-k4-s6-d9", "axis-i14-k48-s12-d1",
         "channels-17to31-k4-s2", "channels-9to31-k3-s1", "channels-31to17-k2-s2",

@@ -10,6 +10,7 @@ with itself compare the bytes.
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 
@@ -49,17 +50,21 @@ def assert_same(actual, wanted):
         raise AssertionError("equal values, but not the same bytes")
 
 
+def may_refuse(case, method):
+    """col2im chooses its problems; direct only lacks room for tens of thousands of taps."""
+    return method == "col2im" or (method == "direct" and case.id.endswith("many-taps"))
+
+
 def run(case, dtype, method, **options):
-    """The result, or None where ``method="col2im"`` refuses and says why."""
+    """The result, or None where the method refuses, may do so, and says why."""
     try:
         return fastconv.conv_transpose(
             *case.operands(dtype), **case.arguments, method=method, **options
         )
     except ValueError as error:
-        # The others take every problem of the catalogue; only this one may choose.
-        if method != "col2im":
+        if not may_refuse(case, method):
             raise
-        assert re.search(r"^method='col2im' cannot do this problem: \S.{8}", str(error))
+        assert re.search(rf"^method='{method}' cannot do this problem: \S.{{8}}", str(error))
         return None
 
 
@@ -344,22 +349,26 @@ def test_nan_and_inf_where_they_belong(stride, special, method, isa):
                     assert_same(y[0, 0], wanted[crop : len(wanted) - crop].astype(dtype))
 
 
+@functools.lru_cache(maxsize=None)
+def spoilt(case):
+    """Operands with one Inf and one NaN, in x and then in w, and what must come out."""
+    problems = []
+    x, w, bias = case.operands("float64")
+    for target in (x, w):
+        changed = target.copy()
+        changed.flat[target.size // 2] = np.inf
+        changed.flat[target.size // 3] = np.nan
+        operands = (changed, w, bias) if target is x else (x, changed, bias)
+        with np.errstate(invalid="ignore"):
+            problems.append((operands, reference.conv_transpose(*operands, **case.arguments)))
+    return problems
+
+
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("case", SAMPLE, ids=by_id)
+@pytest.mark.parametrize("case", [c for c in SAMPLE if 0 not in c.x + c.w], ids=by_id)
 def test_special_operands(case, method, isa):
     # A kernel that multiplies padding or inserted zeros by Inf shows here, in every geometry.
-    x, w, bias = case.operands("float64")
-    if not x.size or not w.size:
-        # Nothing to spoil: the result is bias, or empty.
-        assert_same(run(case, "float64", "auto"), expected(case, "float64"))
-        return
-    for target in (x, w):
-        spoilt = target.copy()
-        spoilt.flat[target.size // 2] = np.inf
-        spoilt.flat[target.size // 3] = np.nan
-        operands = (spoilt, w, bias) if target is x else (x, spoilt, bias)
-        with np.errstate(invalid="ignore"):
-            wanted = reference.conv_transpose(*operands, **case.arguments)
+    for operands, wanted in spoilt(case):
         try:
             y = fastconv.conv_transpose(*operands, **case.arguments, method=method)
         except ValueError as error:

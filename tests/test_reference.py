@@ -14,7 +14,11 @@ def by_id(case):
     return case.id
 
 
-@pytest.mark.parametrize("case", CASES, ids=by_id)
+# The second definition multiplies all the zeros it inserts, which takes minutes for huge kernels.
+AFFORDABLE = [case for case in CASES if not case.id.endswith(("many-taps", "many-phases"))]
+
+
+@pytest.mark.parametrize("case", AFFORDABLE, ids=by_id)
 def test_definitions_agree(case):
     operands = case.operands("int64")
     one = reference.conv_transpose(*operands, **case.arguments)
