@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from typing import Any, Literal, SupportsIndex
+from typing import Any, Literal, SupportsIndex, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _isa, _methods, _threads
-from ._dtypes import bring, check_numeric, native
+from ._dtypes import as_numeric, bring, bring_scalar, native
 from ._problem import MAX_LENGTH, Problem, as_index, make_problem, multiply_adds
 
 PerAxis = SupportsIndex | Sequence[SupportsIndex]
@@ -241,10 +241,8 @@ def conv_transpose(
     >>> fastconv.conv_transpose(x, w, stride=2, padding=1).shape
     (1, 8, 64, 64)
     """
-    x = np.asarray(x)
-    w = np.asarray(w)
-    check_numeric(x, "x")
-    check_numeric(w, "w")
+    x = as_numeric(x, "x")
+    w = as_numeric(w, "w")
     problem = make_problem(
         x.shape, w.shape, stride, padding, output_padding, output_size, dilation, groups,
         channel_axis,
@@ -252,32 +250,32 @@ def conv_transpose(
     if bias is None:
         result = x.dtype if x.dtype is w.dtype else np.result_type(x, w)
     else:
-        # A Python scalar stays weak in the promotion, as in a ufunc (NEP 50).
-        weak = type(bias) in (int, float, complex)
-        scalar, bias = bias, np.asarray(bias)
-        check_numeric(bias, "bias")
+        if type(bias) not in (int, float, complex):
+            bias = as_numeric(bias, "bias")
         wanted = () if channel_axis is None else (problem.c_out,)
-        if bias.shape != wanted:
+        if np.shape(bias) != wanted:
             raise ValueError(
                 f"bias must have shape {wanted} for {problem.c_out} output channels, "
-                f"got {bias.shape}"
+                f"got {np.shape(bias)}"
             )
-        if x.dtype is w.dtype is bias.dtype:
+        if x.dtype is w.dtype is getattr(bias, "dtype", None):
             result = x.dtype
         else:
-            result = np.result_type(x, w, scalar if weak else bias)
+            result = np.result_type(x, w, bias)
     result = native(result if dtype is None else dtype)
     row = _methods.choose(method, problem, result)
     threads = _threads.check_workers(workers)
     x = bring(x, result, "x")
     w = bring(w, result, "w")
-    if bias is not None:
-        bias = bring(bias.reshape(-1), result, "bias")
+    if isinstance(bias, np.ndarray):
+        bias = bring(bias, result, "bias").reshape(-1)
+    elif bias is not None:
+        bias = bring_scalar(cast(complex, bias), result, "bias").reshape(-1)
 
     if out is None:
         target = y = _empty(problem, result)
     else:
-        target = y = _check_out(out, problem, result)
+        target = y = np.asarray(_check_out(out, problem, result))
         if not _writable_in_place(out, result, x, w, bias):
             y = _empty(problem, result)
     canonical = _channels_first(y, problem)
@@ -289,8 +287,9 @@ def conv_transpose(
             problem, _channels_first(x, problem), _weights(w, problem), bias, canonical, threads
         )
     if y is not target:
-        np.copyto(target, y, casting="same_kind")
-    return target
+        with np.errstate(all="ignore"):
+            np.copyto(target, y, casting="same_kind")
+    return target if out is None else out
 
 
 def _channels_first(array: NDArray[Any], problem: Problem) -> NDArray[Any]:
@@ -318,7 +317,12 @@ def _empty(problem: Problem, dtype: np.dtype[Any]) -> NDArray[Any]:
             f"the result of shape {problem.shape} and type {dtype} needs {size} bytes, "
             f"more than this machine's memory of {_physical_memory()}"
         )
-    return np.empty(problem.shape, dtype)
+    try:
+        return np.empty(problem.shape, dtype)
+    except ValueError:
+        raise ValueError(
+            f"a result of shape {problem.shape} and type {dtype} is more than NumPy can address"
+        ) from None
 
 
 def _physical_memory() -> int:

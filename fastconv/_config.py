@@ -60,7 +60,7 @@ def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, Any] |
         },
         "methods": list(_methods.METHODS),
         "workers": {
-            "default": _threads.usable(),
+            "default": _threads.resolve(None),
             "limited by": {k: v for k, v in _threads.limits().items() if v != float("inf")},
         },
     }

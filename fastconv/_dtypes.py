@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class Type(NamedTuple):
@@ -45,24 +46,41 @@ ACCUMULATOR = {"e": np.dtype(np.float32)} | {c: np.dtype(np.uint64) for c in "bB
 _NUMERIC = frozenset("biufc")
 
 
-def check_numeric(array: np.ndarray, name: str) -> None:
-    """Raise for types that have no arithmetic here."""
-    if array.dtype.kind not in _NUMERIC:
-        raise TypeError(
-            f"{name} has dtype {array.dtype}; it must be bool, integer, float or complex"
-        )
-
-
 def native(dtype: Any) -> np.dtype:
     """A type argument as a native NumPy dtype that can be computed in."""
     try:
         dtype = np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):
         raise TypeError(f"dtype={dtype!r} is not a NumPy type") from None
     if dtype.kind not in _NUMERIC:
         raise TypeError(f"dtype={dtype} must be bool, integer, float or complex")
     result: np.dtype[Any] = dtype.newbyteorder("=")
     return result
+
+
+def as_numeric(value: Any, name: str) -> NDArray[Any]:
+    """`value` as an array of a type that has arithmetic here."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be made an array: {error}") from None
+    if array.dtype.kind not in _NUMERIC:
+        raise TypeError(
+            f"{name} has dtype {array.dtype}; it must be bool, integer, float or complex"
+        )
+    return array
+
+
+def bring_scalar(value: complex, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+    """A Python number, which takes part in the promotion by its kind alone (NEP 50)."""
+    needed = {int: "biufc", float: "fc", complex: "c"}[type(value)]
+    if dtype.kind not in needed:
+        raise TypeError(f"{name}={value!r} cannot be cast to {dtype} with casting 'same_kind'")
+    try:
+        with np.errstate(all="ignore"):
+            return np.asarray(value, dtype)
+    except OverflowError:
+        raise ValueError(f"{name}={value!r} is out of bounds for {dtype}") from None
 
 
 def bring(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:

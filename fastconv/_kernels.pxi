@@ -16,7 +16,7 @@ from fastconv._types cimport (
 )
 
 cdef enum:
-    PEAK_CHAINS = 12
+    PEAK_ROWS = 4
 
 # Structs, since a fused type takes names of one integer type for the same.
 cdef struct half_t:
@@ -307,24 +307,24 @@ cdef void add(const real_t* src, Py_ssize_t n, char* dst, Py_ssize_t lane_step) 
 
 cdef double peak(Py_ssize_t n, real_t* tag) noexcept nogil:
     """A multiply-add loop that stays in registers: what the tiles are measured against."""
-    cdef real_t acc[PEAK_CHAINS * VECTOR_FLOATS]
-    cdef real_t x[VECTOR_FLOATS]
-    cdef real_t y[VECTOR_FLOATS]
-    cdef Py_ssize_t lanes = 4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(real_t)
-    cdef Py_ssize_t i, v, j
-    for j in range(lanes):
-        x[j] = tag[0]
-        y[j] = tag[1]
-    for j in range(PEAK_CHAINS * lanes):
-        acc[j] = tag[0]
+    cdef real_t acc[PEAK_ROWS * MAX_VECTORS * VECTOR_FLOATS]
+    cdef real_t out[PEAK_ROWS * MAX_VECTORS * VECTOR_FLOATS]
+    cdef Py_ssize_t lanes = MAX_VECTORS * (4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(real_t))
+    cdef real_t x = tag[0], y = tag[1]
+    cdef Py_ssize_t i, m, j
+    for m in range(PEAK_ROWS):
+        for j in range(lanes):
+            acc[m * lanes + j] = x
     for i in range(n):
-        for v in range(PEAK_CHAINS):
+        for m in range(PEAK_ROWS):
             for j in range(lanes):
-                acc[v * lanes + j] = acc[v * lanes + j] * x[j] + y[j]
-    for j in range(1, PEAK_CHAINS * lanes):
-        acc[0] += acc[j]
-    tag[0] = acc[0]
-    return 2.0 * n * PEAK_CHAINS * lanes
+                acc[m * lanes + j] = acc[m * lanes + j] * x + y
+    for m in range(PEAK_ROWS):
+        for j in range(lanes):
+            out[m * lanes + j] = acc[m * lanes + j]
+    for j in range(PEAK_ROWS * lanes):
+        tag[0] += out[j]
+    return 2.0 * n * PEAK_ROWS * lanes
 
 
 cdef KernelTable kernels

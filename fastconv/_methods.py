@@ -23,13 +23,13 @@ METHODS: dict[str, ModuleType] = {
 
 def choose(method: str, problem: Problem, dtype: np.dtype) -> ModuleType:
     """The row for a problem; depends on shapes and types only."""
+    if not isinstance(method, str):
+        raise TypeError(f"method must be a string, got {method!r}")
     if method == "auto":
         for row in METHODS.values():
             if row.refuses(problem, dtype) is None and row.suits(problem, dtype):
                 return row
     if method not in METHODS:
-        if not isinstance(method, str):
-            raise TypeError(f"method must be a string, got {method!r}")
         raise ValueError(f"method must be 'auto' or one of {tuple(METHODS)}, got {method!r}")
     row = METHODS[method]
     reason = row.refuses(problem, dtype)

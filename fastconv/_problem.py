@@ -9,7 +9,13 @@ from __future__ import annotations
 import math
 import operator
 import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
+
+#: NumPy's arrays have at most 64 axes; two of them are batch and channels.
+MAX_RANK = 62
 
 MAX_LENGTH = sys.maxsize
 
@@ -48,13 +54,20 @@ def as_index(value: Any, name: str) -> int:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
 
 
+def is_sequence(value: Any) -> bool:
+    """Whether `value` is an ordered collection: strings, bytes, sets and dicts are not."""
+    if isinstance(value, (tuple, list)):
+        return True
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray))
+
+
 def _per_axis(value: Any, name: str, d: int, minimum: int) -> tuple[int, ...]:
     """An int for every axis or a sequence with one per axis, each at least `minimum`."""
     if type(value) is int:
         values = (value,) * d
-    elif isinstance(value, str):
-        raise TypeError(f"{name} must be an integer or a sequence of {d}, got {value!r}")
-    elif not hasattr(value, "__len__") or getattr(value, "ndim", 1) == 0:
+    elif not is_sequence(value):
         values = (as_index(value, name),) * d
     else:
         if len(value) != d:
@@ -72,7 +85,7 @@ def _padding_pairs(padding: Any, d: int) -> tuple[tuple[int, int], ...]:
     """The numeric forms of `padding` as one ``(before, after)`` pair per axis."""
     if type(padding) is int:
         return ((padding, padding),) * d
-    if not hasattr(padding, "__len__") or getattr(padding, "ndim", 1) == 0:
+    if not is_sequence(padding):
         p = as_index(padding, "padding")
         return ((p, p),) * d
     if len(padding) != d:
@@ -82,9 +95,7 @@ def _padding_pairs(padding: Any, d: int) -> tuple[tuple[int, int], ...]:
         )
     pairs = []
     for entry in padding:
-        if isinstance(entry, str):
-            raise TypeError(f"padding has the string {entry!r} among its entries: {padding!r}")
-        if hasattr(entry, "__len__") and getattr(entry, "ndim", 1) != 0:
+        if is_sequence(entry):
             if len(entry) != 2:
                 raise ValueError(
                     f"padding has an entry with {len(entry)} numbers, "
@@ -228,6 +239,8 @@ def make_problem(
             raise ValueError(f"groups={groups} does not divide the {c_in} channels of x")
         c_out = w_shape[1] * groups
         kernel = w_shape[2:]
+    if d > MAX_RANK:
+        raise ValueError(f"w has {d} spatial axes, at most {MAX_RANK} are possible")
     for name, lengths in (("x", spatial_in), ("w", kernel)):
         if 0 in lengths:
             raise ValueError(

@@ -16,7 +16,7 @@ import numpy as np
 from ._dtypes import ACCUMULATOR
 from ._problem import Problem
 
-#: Bytes of one temporary product; blocks of output channels and of rows are made to fit.
+#: Bytes of one temporary product; blocks of channels and of the longest axis are made to fit.
 BLOCK_BYTES = 1 << 20
 
 
@@ -58,8 +58,9 @@ def run(
     per_group_in = problem.c_in // problem.groups
     per_group_out = problem.c_out // problem.groups
     plane = math.prod(problem.spatial_in) * acc_type.itemsize
-    co_step = max(1, BLOCK_BYTES // plane)
-    row_step = max(1, BLOCK_BYTES * problem.spatial_in[0] // plane)
+    longest = problem.spatial_in.index(max(problem.spatial_in))
+    step = max(1, BLOCK_BYTES * problem.spatial_in[longest] // plane)
+    co_step = max(1, BLOCK_BYTES // max(plane, math.prod(problem.spatial_out) * acc_type.itemsize))
     with np.errstate(all="ignore"):
         for n, g in itertools.product(range(out.shape[0]), range(problem.groups)):
             ci0, co0 = g * per_group_in, g * per_group_out
@@ -70,7 +71,7 @@ def run(
                     y = np.empty(y.shape, acc_type)
                 y[...] = 0
                 weights = w[ci0 : ci0 + per_group_in, cos.start - co0 : cos.stop - co0]
-                _scatter(problem, x[n, ci0 : ci0 + per_group_in], weights, y, row_step)
+                _scatter(problem, x[n, ci0 : ci0 + per_group_in], weights, y, longest, step)
                 if bias is not None:
                     b = bias[cos].astype(acc_type)
                     y += b.reshape((-1,) + (1,) * (y.ndim - 1))
@@ -79,7 +80,7 @@ def run(
 
 
 def _scatter(
-    problem: Problem, x: np.ndarray, w: np.ndarray, y: np.ndarray, row_step: int
+    problem: Problem, x: np.ndarray, w: np.ndarray, y: np.ndarray, longest: int, step: int
 ) -> None:
     """``y[:, i*stride + k*dilation - crop] += x[:, i] * w[:, :, k]`` for every i and k inside."""
     for tap in itertools.product(*map(range, problem.kernel)):
@@ -95,9 +96,9 @@ def _scatter(
             target.append((shift, s))
         if not all(source):
             continue
-        rows = source[0]
-        for r in range(rows.start, rows.stop, row_step):
-            source[0] = range(r, min(r + row_step, rows.stop))
+        part_of = source[longest]
+        for r in range(part_of.start, part_of.stop, step):
+            source[longest] = range(r, min(r + step, part_of.stop))
             xs = tuple([slice(ax.start, ax.stop) for ax in source])
             ys = tuple(
                 [

@@ -62,13 +62,12 @@ def limits() -> dict[str, float]:
         "affinity": affinity,
         "cgroup quota": _QUOTA,
         "OpenMP (OMP_NUM_THREADS)": max_threads(),
-        **({"forked child": 1} if _forked else {}),
     }
 
 
 def usable() -> int:
     """Threads the process may use: affinity, cgroup quota and ``OMP_NUM_THREADS``."""
-    return max(1, math.floor(min(limits().values())))
+    return max(1, math.ceil(min(limits().values())))
 
 
 def check_workers(workers: SupportsIndex | None) -> int | None:

@@ -56,12 +56,12 @@ class Case:
         rng = np.random.default_rng(zlib.crc32(self.id.encode()))
         shapes = self.x, self.w, () if self.channel_axis is None else (self.c_out,)
         parts = [
-            (rng.integers(-4, 5, shape), rng.integers(-4, 5, shape)) for shape in shapes
+            tuple(np.asarray(rng.integers(-4, 5, shape)) for _ in range(2)) for shape in shapes
         ]
         if dtype.kind == "c":
-            arrays = [(real + 1j * imag).astype(dtype) for real, imag in parts]
+            arrays = [np.asarray(real + 1j * imag, dtype) for real, imag in parts]
         elif dtype.kind == "b":
-            arrays = [(real > 2) for real, _ in parts]
+            arrays = [np.asarray(real > 2) for real, _ in parts]
         else:
             arrays = [real.astype(dtype) for real, _ in parts]
         return arrays[0], arrays[1], arrays[2] if self.bias else None
