@@ -99,7 +99,7 @@ def peak_gflops(dtype: Any = np.float32, workers: int | None = None) -> float:
     complex types it is the rate of their real parts.
     """
     compute = TYPES[np.dtype(dtype).char].compute
-    rounds = 1 << 18
+    rounds = 1 << 21
     kernels = _isa.kernels
     workers = _threads.resolve(workers)
     return _rate(lambda i: _runtime.multiply_add_loop(kernels, compute, rounds), workers) / 1e9

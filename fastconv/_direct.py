@@ -101,5 +101,6 @@ def run(
     if _execute.pack(plan, _isa.kernels, kind.code, w, packed) and plan.needs_finite_weights:
         plan = make_plan(problem, out.dtype, strides, threads, exact=True)
         _execute.pack(plan, _isa.kernels, kind.code, w, packed)
+    relaid = np.empty(plan.relaid * numbers.itemsize + LINE, np.uint8)
     scratch = np.empty(plan.workers * plan.worker_bytes + LINE, np.uint8)
-    _execute.run(plan, _isa.kernels, kind.code, x, packed, numbers, out, scratch)
+    _execute.run(plan, _isa.kernels, kind.code, x, packed, numbers, out, relaid, scratch)

@@ -13,5 +13,6 @@ def run(
     packed: NDArray[Any],
     bias: NDArray[Any],
     y: NDArray[Any],
+    relaid: NDArray[Any],
     scratch: NDArray[Any],
 ) -> None: ...

@@ -28,8 +28,8 @@ cdef struct Call:
     const char* bias
     char* y
     char* packed
-    char* scratch         # of the worker
-    char* rows            # its parts
+    char* relaid          # x with the batch innermost, where lanes run along it
+    char* rows            # the parts of the worker's scratch
     char* acc
     Py_ssize_t* taps
     const void** tap_rows
@@ -44,6 +44,7 @@ cdef struct Place:
     Py_ssize_t q[MAX_AXES]
     Py_ssize_t lane_lo, lane_hi
     Py_ssize_t row_lo, row_hi
+    Py_ssize_t tile_lane                 # lane of the tile that a store starts at
     Py_ssize_t channel_0, channels       # block of output channels of the group
     Py_ssize_t set
     Py_ssize_t first[MAX_AXES]           # of the set's classes: the first phase,
@@ -51,7 +52,6 @@ cdef struct Place:
     Py_ssize_t taps[MAX_AXES]            # and how many taps each has
     Py_ssize_t phases, set_taps          # products of size and of taps
     Py_ssize_t n_rows                    # outer taps inside the input
-    const char* x                        # image and group
     char* y                              # image and block of channels
 
 
@@ -174,31 +174,70 @@ cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
 
 # ------------------------------------------------------------------------------- input rows
 
+cdef void relay_task(const Call* c, Py_ssize_t task) noexcept nogil:
+    """Lay some pixels of one channel out as [group, pixel][channel][component][image]."""
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t src_at[COLUMNS]
+    cdef Py_ssize_t dst_at[COLUMNS]
+    cdef Py_ssize_t steps[COLUMNS]
+    cdef Py_ssize_t pixels = 1, i, part, rest, columns = 0, pixel, first, channel, per_task
+    for i in range(g.n_outer):
+        pixels *= g.outer[i].n_in
+    per_task = COLUMNS // g.components
+    first = task % ceil_div(pixels, per_task) * per_task
+    channel = task // ceil_div(pixels, per_task)
+    for pixel in range(first, min(first + per_task, pixels)):
+        for part in range(g.components):
+            rest = pixel
+            src_at[columns] = part * (g.element // g.components)
+            for i in range(g.n_outer - 1, -1, -1):
+                src_at[columns] += rest % g.outer[i].n_in * g.outer[i].x_step
+                rest //= g.outer[i].n_in
+            dst_at[columns] = (pixel * g.depth + part) * g.pitch
+            steps[columns] = 1
+            columns += 1
+    c.k.pack[c.code](
+        c.x + channel * g.x_channel, g.lane.x_step, g.lane.n_in, 1, src_at, dst_at, steps, columns,
+        c.relaid + (
+            (channel // g.c_in * pixels * g.depth + channel % g.c_in * g.components)
+            * g.pitch * g.size
+        ),
+    )
+
+
 cdef void load_rows(
-        const Call* c, const Place* p, Py_ssize_t row_hi, Py_ssize_t lane_lo, Py_ssize_t lane_hi,
-        Py_ssize_t ci, Py_ssize_t channels) noexcept nogil:
+        const Call* c, const Place* p, Py_ssize_t row_hi, Py_ssize_t ci,
+        Py_ssize_t channels) noexcept nogil:
     """Read the rows of x that rows [p.row_lo, row_hi) of a task need, with zeros beyond the ends.
 
     Row slot s, for each combination of taps of the other axes, holds input row
-    row_lo + (s - (max_taps - 1)) * shift, lanes [lane_lo - span, lane_hi).
+    row_lo + (s - (max_taps - 1)) * shift, lanes [lane_lo - span, lane_hi); where rows are flat,
+    the slots follow each other, `span` zeros before, between and behind them.
     """
     cdef const Geometry* g = c.g
     cdef Py_ssize_t last = g.n_outer - 1
     cdef const Axis* rows = &g.outer[last]
-    cdef Py_ssize_t start = max(0, lane_lo - g.lane.span)
-    cdef Py_ssize_t stop = min(g.lane.n_in, lane_hi)
-    cdef Py_ssize_t before = start - (lane_lo - g.lane.span)
+    cdef Py_ssize_t start = max(0, p.lane_lo - g.lane.span)
+    cdef Py_ssize_t n = min(g.lane.n_in, p.lane_hi) - start
+    cdef Py_ssize_t before = start - (p.lane_lo - g.lane.span)
     cdef Py_ssize_t slots = row_hi - p.row_lo + rows.max_taps - 1
-    cdef Py_ssize_t slot_bytes = g.depth_block * g.components * g.pitch * g.size
-    cdef Py_ssize_t combinations = 1, combination, rest, i, j, at, r, s
+    cdef Py_ssize_t width = g.pitch, slot_step = g.depth_block * g.components * g.pitch
+    cdef Py_ssize_t combination_step = g.row_slots * slot_step
+    cdef Py_ssize_t combinations = 1, combination, rest, i, j, at, r, s, count, lead
     cdef const char* src
     cdef bint inside
+    if g.flat:
+        combination_step = slot_step
+        slot_step = g.row_pitch
+        start = 0
+        n = g.lane.n_in
     for i in range(last):
         combinations *= g.outer[i].max_taps
     for combination in range(combinations):
         rest = combination
         inside = True
-        src = p.x + (ci * g.x_channel + start * g.lane.x_step)
+        src = c.x + (
+            p.image * g.x_image + (p.group * g.c_in + ci) * g.x_channel + start * g.lane.x_step)
         for i in range(last - 1, -1, -1):
             j = rest % g.outer[i].max_taps
             rest //= g.outer[i].max_taps
@@ -211,12 +250,28 @@ cdef void load_rows(
             continue
         for s in range(slots):
             r = p.row_lo + (s - (rows.max_taps - 1)) * rows.shift
-            if 0 <= r < rows.n_in:
-                c.k.load[c.code](
-                    src + r * rows.x_step, g.x_channel, g.lane.x_step,
-                    g.element // g.components, channels, g.components, stop - start, before,
-                    g.pitch, c.rows + (combination * g.row_slots + s) * slot_bytes,
-                )
+            count = n if 0 <= r < rows.n_in else 0
+            lead = 0
+            at = combination * combination_step + s * slot_step
+            if g.flat:
+                # The zeros before the first row, and those behind the last up to the end.
+                width = g.row_pitch
+                if s == 0:
+                    lead = g.lane.span
+                    width += lead
+                else:
+                    at += g.lane.span
+                if s == slots - 1:
+                    width = g.pitch - s * slot_step - (g.lane.span if s else 0)
+            else:
+                lead = before
+                if not count:
+                    continue
+            c.k.load[c.code](
+                src + (r * rows.x_step if count else 0), g.x_channel, g.lane.x_step,
+                g.element // g.components, channels, g.components, count, lead, width, g.pitch,
+                c.rows + at * g.size,
+            )
 
 
 # ------------------------------------------------------------------------------- one set
@@ -226,8 +281,11 @@ cdef bint enter_set(const Call* c, Place* p) noexcept nogil:
     cdef const Geometry* g = c.g
     cdef const Axis* a
     cdef Py_ssize_t last = g.n_outer - 1
-    cdef Py_ssize_t slot_bytes = g.depth_block * g.components * g.pitch * g.size
-    cdef Py_ssize_t rest = p.set, i, cls, low, high, f, total = 1, n, j, tap, combination, slot
+    cdef Py_ssize_t slot_step = g.depth_block * g.components * g.pitch
+    cdef Py_ssize_t combination_step = g.row_slots * slot_step
+    cdef Py_ssize_t rest = p.set, i, cls, low, high, f, total = 1, n, j, tap, at
+    cdef Py_ssize_t q_last
+    cdef bint inside
     cdef Py_ssize_t j_lo[MAX_AXES]
     cdef Py_ssize_t j_count[MAX_AXES]
     p.phases = p.set_taps = 1
@@ -241,31 +299,45 @@ cdef bint enter_set(const Call* c, Place* p) noexcept nogil:
         p.phases *= p.size[i]
         p.set_taps *= p.taps[i]
         # The phases of a class are `dilation` apart: is one of them inside the window?
-        f = p.q[i] * a.stride + p.first[i] * a.dilation - a.crop
-        low = max(0, ceil_div(-f, a.dilation))
-        if low >= p.size[i] or f + low * a.dilation >= a.n_out:
+        inside = False
+        q_last = p.row_hi - 1 if g.flat and i == last else p.q[i]
+        for j in range(p.q[i], q_last + 1):
+            f = j * a.stride + p.first[i] * a.dilation - a.crop
+            low = max(0, ceil_div(-f, a.dilation))
+            inside = inside or (low < p.size[i] and f + low * a.dilation < a.n_out)
+        if not inside:
             return False
         j_lo[i] = max(0, ceil_div(p.q[i] - a.n_in + 1, a.shift))
-        high = min(p.taps[i] - 1, p.q[i] // a.shift)
+        high = min(p.taps[i] - 1, q_last // a.shift)
         j_count[i] = max(0, high - j_lo[i] + 1)
         total *= j_count[i]
+    if g.flat:
+        combination_step = slot_step
+        slot_step = g.row_pitch
     p.n_rows = total
     for n in range(total):
         rest = n
-        tap = combination = slot = 0
+        tap = at = 0
         low = high = 1
         for i in range(last, -1, -1):
+            a = &g.outer[i]
             j = j_lo[i] + rest % j_count[i]
             rest //= j_count[i]
             tap += j * low
             low *= p.taps[i]
-            if i == last:
-                slot = p.q[i] - p.row_lo + g.outer[i].max_taps - 1 - j
+            if g.by_batch:
+                at += (p.q[i] - j * a.shift) * high * g.depth * g.pitch
+                high *= a.n_in
+            elif i == last:
+                at += (p.q[i] - p.row_lo + a.max_taps - 1 - j) * slot_step
             else:
-                combination += j * high
-                high *= g.outer[i].max_taps
+                at += j * high * combination_step
+                high *= a.max_taps
         c.taps[n] = tap
-        c.tap_rows[n] = c.rows + (combination * g.row_slots + slot) * slot_bytes
+        if g.by_batch:
+            c.tap_rows[n] = c.relaid + (at + p.group * high * g.depth * g.pitch) * g.size
+        else:
+            c.tap_rows[n] = c.rows + at * g.size
     return True
 
 
@@ -338,8 +410,9 @@ cdef void store_interleaved(
                 at = part * stride
                 if full_hi > full_lo:
                     c.k.store[c.code](
-                        c.sources + at, c.source_bias + at * g.size, stride * width, full_lo,
-                        full_hi - full_lo, to + full_lo * lane_step, lane_step, source_step,
+                        c.sources + at, c.source_bias + at * g.size, stride * width,
+                        p.tile_lane + full_lo, full_hi - full_lo,
+                        to + full_lo * lane_step, lane_step, source_step,
                     )
                 for u in range(n):
                     if full_lo <= u < full_hi:
@@ -350,7 +423,7 @@ cdef void store_interleaved(
                     if count > 0:
                         c.k.store[c.code](
                             c.sources + (at + r_lo * width),
-                            c.source_bias + (at + r_lo * width) * g.size, count, u, 1,
+                            c.source_bias + (at + r_lo * width) * g.size, count, p.tile_lane + u, 1,
                             to + u * lane_step + r_lo * g.lane.y_step, lane_step, source_step,
                         )
 
@@ -367,7 +440,7 @@ cdef void store_phase(
         floor_div(g.lane.n_out - 1 - offset, g.lane.stride) + 1, low, n)
     if high > low:
         c.k.store[c.code](
-            sources, bias, n_sources, low, high - low,
+            sources, bias, n_sources, p.tile_lane + low, high - low,
             y + (offset + low * g.lane.stride) * g.lane.y_step,
             g.lane.stride * g.lane.y_step, g.element // g.components,
         )
@@ -421,7 +494,7 @@ cdef void store_panel(
 
 
 cdef void run_panels(
-        const Call* c, const Place* p, Py_ssize_t q, Py_ssize_t n, Py_ssize_t vectors,
+        const Call* c, Place* p, Py_ssize_t lane, Py_ssize_t n, Py_ssize_t vectors,
         Py_ssize_t ci, Py_ssize_t channels, bint together) noexcept nogil:
     """All panels of a set against one tile of lanes, for some of the input channels.
 
@@ -430,7 +503,7 @@ cdef void run_panels(
     """
     cdef const Geometry* g = c.g
     cdef Py_ssize_t row_bytes = vectors * g.vector * g.size
-    cdef Py_ssize_t at = g.lane.span + q - p.lane_lo
+    cdef Py_ssize_t at = p.lane_lo + lane if g.by_batch else g.lane.span + lane
     cdef Py_ssize_t cls, n_class, lane_taps, rows, row, height, first
     cdef Py_ssize_t panel = (
         (p.group * g.c_out + p.channel_0) * g.taps + p.channels * g.set_taps[p.set]
@@ -445,8 +518,8 @@ cdef void run_panels(
         while row < rows:
             height = panel_height(g.height, rows - row)
             while True:
-                if g.depth_block < g.c_in and not together:
-                    load_rows(c, p, p.row_lo + 1, p.lane_lo, p.lane_hi, ci, channels)
+                if g.depth_block < g.c_in and not together and not g.by_batch:
+                    load_rows(c, p, p.row_lo + 1, ci, channels)
                 c.k.tile[g.compute][log2_height(height)][vectors - 1](
                     c.packed + (panel + ci * g.components * height) * g.size,
                     g.depth * height, c.taps, c.tap_rows, p.n_rows, lane_taps, g.lane.shift, at,
@@ -459,39 +532,67 @@ cdef void run_panels(
             if together:
                 acc += height * row_bytes
             else:
-                store_panel(c, p, row, height, first, n_class, q, n, row_bytes)
+                store_runs(c, p, lane, n, row_bytes, row, height, first, n_class)
                 ci = 0
                 channels = min(g.depth_block, g.c_in)
             panel += height * p.set_taps * lane_taps * g.depth
             row += height
 
 
-cdef void run_set(const Call* c, const Place* p) noexcept nogil:
+cdef void store_runs(
+        const Call* c, Place* p, Py_ssize_t lane, Py_ssize_t n, Py_ssize_t row_bytes,
+        Py_ssize_t row_0, Py_ssize_t height, Py_ssize_t class_0,
+        Py_ssize_t n_class) noexcept nogil:
+    """Store lanes [lane, lane + n) of a task: a run for each row of the result they are in.
+
+    `height` rows of one panel, from `row_0` on; or all that was accumulated, if it is 0.
+    """
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t last = g.n_outer - 1, done = 0, q, run
+    while done < n:
+        q = p.lane_lo + lane + done
+        run = n - done
+        if g.flat:
+            q = (lane + done) % g.row_pitch
+            p.q[last] = p.row_lo + (lane + done) // g.row_pitch
+            run = min(run, g.row_pitch - q)
+        p.tile_lane = done
+        if height:
+            store_panel(c, p, row_0, height, class_0, n_class, q, run, row_bytes)
+        elif g.interleaved:
+            store_interleaved(c, p, q, run, row_bytes)
+        else:
+            store_by_channel(c, p, q, run, row_bytes)
+        done += run
+
+
+cdef void run_set(const Call* c, Place* p) noexcept nogil:
     """All tiles of one set of outer phases at one place."""
     cdef const Geometry* g = c.g
-    cdef Py_ssize_t q, n, vectors, ci, channels
-    q = p.lane_lo
-    while q < p.lane_hi:
-        vectors = min(3, ceil_div(p.lane_hi - q, g.vector))
-        n = min(p.lane_hi - q, vectors * g.vector)
+    cdef Py_ssize_t lanes = p.lane_hi - p.lane_lo
+    cdef Py_ssize_t lane = 0, n, left, vectors, ci, channels
+    if g.flat:
+        lanes = (p.row_hi - p.row_lo) * g.row_pitch
+    while lane < lanes:
+        # Tiles of one vector are the slowest: four vectors are two and two.
+        left = ceil_div(lanes - lane, g.vector)
+        vectors = ceil_div(left, ceil_div(left, 3))
+        n = min(lanes - lane, vectors * g.vector)
         channels = min(g.depth_block, g.c_in)
         if not g.interleaved and not g.by_channel:
-            run_panels(c, p, q, n, vectors, 0, channels, False)
+            run_panels(c, p, lane, n, vectors, 0, channels, False)
         else:
             ci = 0
             while True:
                 channels = min(g.depth_block, g.c_in - ci)
-                if g.depth_block < g.c_in:
-                    load_rows(c, p, p.row_lo + 1, p.lane_lo, p.lane_hi, ci, channels)
-                run_panels(c, p, q, n, vectors, ci, channels, True)
+                if g.depth_block < g.c_in and not g.by_batch:
+                    load_rows(c, p, p.row_lo + 1, ci, channels)
+                run_panels(c, p, lane, n, vectors, ci, channels, True)
                 ci += g.depth_block
                 if ci >= g.c_in:
                     break
-            if g.interleaved:
-                store_interleaved(c, p, q, n, vectors * g.vector * g.size)
-            else:
-                store_by_channel(c, p, q, n, vectors * g.vector * g.size)
-        q += n
+            store_runs(c, p, lane, n, vectors * g.vector * g.size, 0, 0, 0, 0)
+        lane += n
 
 
 # ------------------------------------------------------------------------------- tasks
@@ -515,9 +616,8 @@ cdef void run_task(const Call* c, Py_ssize_t task) noexcept nogil:
     task //= g.groups
     p.image = task % g.images
     share = task // g.images
-    p.x = c.x + (p.image * g.x_image + p.group * g.c_in * g.x_channel)
-    if g.depth_block >= g.c_in:
-        load_rows(c, &p, p.row_hi, p.lane_lo, p.lane_hi, 0, g.c_in)
+    if g.depth_block >= g.c_in and not g.by_batch:
+        load_rows(c, &p, p.row_hi, 0, g.c_in)
     block = share * g.n_channel_blocks // g.channel_tasks
     block_hi = (share + 1) * g.n_channel_blocks // g.channel_tasks
     while block < block_hi:
@@ -526,11 +626,13 @@ cdef void run_task(const Call* c, Py_ssize_t task) noexcept nogil:
         p.y = c.y + (
             p.image * g.y_image + (p.group * g.c_out + p.channel_0) * g.y_channel
         )
-        for row in range(p.row_lo, p.row_hi):
-            p.q[last] = row
+        row = p.row_lo
+        while row < p.row_hi:
             for p.set in range(g.n_sets):
+                p.q[last] = row
                 if enter_set(c, &p):
                     run_set(c, &p)
+            row += g.row_block if g.flat else 1
         block += 1
 
 
@@ -568,7 +670,6 @@ cdef void lay_out(Call* c, char* scratch) noexcept nogil:
     for i in range(g.n_outer - 1):
         taps *= g.outer[i].max_taps
     sources = max(g.lane.n_phases, g.channel_block) * g.components
-    c.scratch = scratch
     c.rows = scratch
     c.acc = scratch + g.rows_bytes
     c.taps = <Py_ssize_t*> (c.acc + g.acc_bytes)
@@ -604,15 +705,23 @@ def pack(Plan plan, kernels, int code, w, packed):
     return bad != 0
 
 
-cdef void run_worker_task(
-        const Call* call, char* scratch, Py_ssize_t task, Py_ssize_t per_fill,
+cdef enum Stage:
+    RELAY
+    FILL
+    COMPUTE
+
+
+cdef void run_stage_task(
+        const Call* call, Stage stage, char* scratch, Py_ssize_t task, Py_ssize_t per_fill,
         Py_ssize_t fills) noexcept nogil:
-    """One task with the scratch of the worker that took it; a filling one if `per_fill`."""
+    """One task of a stage with the scratch of the worker that took it."""
     cdef Call mine = call[0]
     cdef fenv_t caller
     enter_fenv(&caller)
     lay_out(&mine, scratch)
-    if per_fill:
+    if stage == RELAY:
+        relay_task(&mine, task)
+    elif stage == FILL:
         memset(mine.zeros, 0, 3 * mine.g.vector * mine.g.size)
         fill_task(&mine, task * per_fill, min((task + 1) * per_fill, fills))
     else:
@@ -620,7 +729,7 @@ cdef void run_worker_task(
     leave_fenv(&caller)
 
 
-def run(Plan plan, kernels, int code, x, packed, bias, y, scratch):
+def run(Plan plan, kernels, int code, x, packed, bias, y, relaid, scratch):
     """Compute `y` from `x` and packed weights; `bias` holds numbers of the compute type."""
     cdef Call call
     cdef const Geometry* g = &plan.g
@@ -631,7 +740,9 @@ def run(Plan plan, kernels, int code, x, packed, bias, y, scratch):
     cdef Buffer y_buffer = Buffer(y, True)
     cdef Buffer packed_buffer = Buffer(packed, False)
     cdef Buffer bias_buffer = Buffer(bias, False)
+    cdef Buffer relaid_buffer = Buffer(relaid, True)
     cdef Buffer scratch_buffer = Buffer(scratch, True)
+    cdef Py_ssize_t relays = 0, pixels = 1
     cdef char* mine
     call.g = g
     call.k = kernel_table(kernels)
@@ -647,15 +758,25 @@ def run(Plan plan, kernels, int code, x, packed, bias, y, scratch):
             fills *= g.outer[i].n_out
         per_fill = max(1, fills // (8 * workers))
         fill_tasks = (fills + per_fill - 1) // per_fill
+    call.relaid = aligned(relaid_buffer.view.buf)
+    if g.by_batch:
+        for i in range(g.n_outer):
+            pixels *= g.outer[i].n_in
+        relays = g.groups * g.c_in * ceil_div(pixels, COLUMNS // g.components)
     with nogil:
         if workers == 1:
+            for task in range(relays):
+                run_stage_task(&call, RELAY, mine, task, 0, 0)
             for task in range(fill_tasks):
-                run_worker_task(&call, mine, task, per_fill, fills)
+                run_stage_task(&call, FILL, mine, task, per_fill, fills)
             for task in range(tasks):
-                run_worker_task(&call, mine, task, 0, 0)
+                run_stage_task(&call, COMPUTE, mine, task, 0, 0)
         else:
             with parallel(num_threads=workers):
+                for task in prange(relays, schedule="static"):
+                    run_stage_task(&call, RELAY, mine + threadid() * bytes, task, 0, 0)
                 for task in prange(fill_tasks, schedule="dynamic"):
-                    run_worker_task(&call, mine + threadid() * bytes, task, per_fill, fills)
+                    run_stage_task(
+                        &call, FILL, mine + threadid() * bytes, task, per_fill, fills)
                 for task in prange(tasks, schedule="dynamic"):
-                    run_worker_task(&call, mine + threadid() * bytes, task, 0, 0)
+                    run_stage_task(&call, COMPUTE, mine + threadid() * bytes, task, 0, 0)

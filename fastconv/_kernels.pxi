@@ -190,8 +190,9 @@ cdef inline void deposit(real_t value, element_t* out) noexcept nogil:
 cdef void load(
         const element_t* src, Py_ssize_t channel_step, Py_ssize_t lane_step,
         Py_ssize_t component_step, Py_ssize_t channels, Py_ssize_t components, Py_ssize_t n,
-        Py_ssize_t before, Py_ssize_t pitch, real_t* dst) noexcept nogil:
+        Py_ssize_t before, Py_ssize_t width, Py_ssize_t pitch, real_t* dst) noexcept nogil:
     cdef Py_ssize_t c, part, u
+    cdef real_t* to
     cdef const char* row
     cdef const element_t* dense
     for c in range(channels):
@@ -199,18 +200,18 @@ cdef void load(
             row = <const char*> src + (c * channel_step + part * component_step)
             for u in range(before):
                 dst[u] = 0
-            dst += before
+            to = dst + before
             if lane_step == <Py_ssize_t> sizeof(element_t):
                 dense = <const element_t*> row
                 for u in range(n):
-                    convert[element_t, real_t](dense[u], &dst[u])
+                    convert[element_t, real_t](dense[u], &to[u])
             else:
                 for u in range(n):
                     convert[element_t, real_t](
-                        (<const element_t*> (row + u * lane_step))[0], &dst[u])
-            for u in range(n, pitch - before):
-                dst[u] = 0
-            dst += pitch - before
+                        (<const element_t*> (row + u * lane_step))[0], &to[u])
+            for u in range(n, width - before):
+                to[u] = 0
+            dst += pitch
 
 
 cdef bint pack(

@@ -22,6 +22,10 @@ cdef struct Geometry:
     bint by_channel                  # channels are the neighbours in the result: store by them
     Py_ssize_t n_sets                # sets of outer phases that share their taps
     Py_ssize_t* set_taps             # [n_sets + 1] kernel taps of the sets before
+    # how x is held
+    bint by_batch                    # lanes run along the batch: x is laid out anew, once
+    bint flat                        # lanes run on from row to row of a task
+    Py_ssize_t row_pitch             # flat: lanes from one row to the next
     # blocks
     Py_ssize_t vector, height        # lanes of a vector, rows of the tallest tile
     Py_ssize_t row_block, n_row_blocks
@@ -36,6 +40,7 @@ cdef struct Geometry:
     # scratch of one worker, in bytes, each part on a line of its own
     Py_ssize_t rows_bytes, acc_bytes, list_bytes
     Py_ssize_t packed                # numbers of the packed weights
+    Py_ssize_t relaid                # numbers of x laid out anew
 
 
 cdef class Plan:

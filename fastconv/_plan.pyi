@@ -21,6 +21,7 @@ class Plan:
     tasks: int
     workers: int
     packed: int
+    relaid: int
     worker_bytes: int
     scratch_bytes: int
     phases: int

@@ -17,6 +17,7 @@ from fastconv._types cimport (
 cdef enum:
     ROWS_BYTES = 1 << 19        # x that a task holds: half of a usual second-level cache
     ROWS_LIMIT = 5 << 19        # ... and at most, so that a worker stays below 4 MiB
+    MAX_ROW_BLOCK = 64          # rows of a task at most
     ACC_ROWS = 256              # rows of accumulators that are stored at once
     PACKED_BYTES = 1 << 19      # weights that are used again and again from the cache
     MAX_SOURCES = 2048          # phases that are interleaved at once
@@ -125,7 +126,8 @@ cdef void take_axes(
         make_axis(&g.outer[0], 1, 1, 1, 1, 1, 0)
         g.outer[0].x_step = g.outer[0].y_step = g.w_outer[0] = 0
         g.n_outer = 1
-    g.images = 1 if lane == d else images
+    g.by_batch = lane == d
+    g.images = 1 if g.by_batch else images
     g.by_channel = (
         g.c_out * g.components > 1
         and g.y_channel == g.element
@@ -170,6 +172,14 @@ cdef int make_sets(Geometry* g) noexcept:
     return 0
 
 
+cdef Py_ssize_t flat_pitch(const Geometry* g, Py_ssize_t row_block) noexcept:
+    """Numbers from one channel to the next where `row_block` rows follow each other."""
+    cdef Py_ssize_t slots = row_block + g.outer[g.n_outer - 1].span
+    cdef Py_ssize_t pitch = g.lane.span + slots * g.row_pitch + g.vector
+    # A multiple of a page would put all channels into the same set of the cache.
+    return pitch + g.vector if pitch * g.size % 4096 == 0 else pitch
+
+
 cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
     """Cut the work into blocks that stay in the cache and tasks for every worker."""
     cdef Axis* rows = &g.outer[g.n_outer - 1]
@@ -177,6 +187,8 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
     cdef Py_ssize_t n_rows = rows.q_hi - rows.q_lo
     cdef Py_ssize_t other_taps = 1, others = g.images * g.groups
     cdef Py_ssize_t per_row, fitting, i, merged, sources, wanted, channel_bytes, slot
+    cdef Py_ssize_t block, width, held_bytes
+    cdef double best, score
     for i in range(g.n_outer - 1):
         other_taps *= g.outer[i].max_taps
         others *= g.outer[i].q_hi - g.outer[i].q_lo
@@ -211,16 +223,46 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
     # Rows: as many as fit and leave every worker some tasks; they share the halo of rows.
     g.row_block = 1
     g.row_slots = rows.max_taps
-    if rows.shift == 1 and g.depth_block == max(g.c_in, 1):
-        while (
-            g.row_block < n_rows
-            and other_taps * (g.row_block + 1 + rows.span) * slot * g.pitch <= ROWS_BYTES
-            and others * g.n_lane_blocks * ceil_div(n_rows, g.row_block + 1) >= wanted
-        ):
-            g.row_block += 1
+    g.row_pitch = g.lane.n_in + g.lane.span
+    # Short rows would leave the last vector of each half empty: run on into the next row.
+    g.flat = (
+        not g.by_batch and n_rows > 1 and rows.shift == 1 and g.depth_block >= g.c_in
+        and g.n_lane_blocks == 1 and lanes < 8 * g.vector
+        and 10 * lanes >= 9 * g.row_pitch
+    )
+    if rows.shift == 1 and g.depth_block >= g.c_in:
+        best = 0
+        for block in range(1, min(n_rows, MAX_ROW_BLOCK) + 1):
+            if g.flat:
+                width = flat_pitch(g, block)
+                score = <double> block * lanes / round_up(block * g.row_pitch, g.vector)
+                held_bytes = other_taps * slot * width
+            else:
+                # Each task reads the rows that its first row's taps reach back to.
+                score = <double> block / (block + 0.25 * rows.span)
+                held_bytes = other_taps * (block + rows.span) * slot * g.pitch
+            if block > 1 and held_bytes > ROWS_BYTES:
+                break
+            if others * g.n_lane_blocks * ceil_div(n_rows, block) < wanted and block > 1:
+                break
+            if score >= best:
+                best = score
+                g.row_block = block
         g.row_slots = g.row_block + rows.span
     g.n_row_blocks = ceil_div(n_rows, g.row_block)
     g.rows_bytes = round_up(other_taps * g.row_slots * slot * g.pitch, 64)
+    if g.flat:
+        g.pitch = flat_pitch(g, g.row_block)
+        g.rows_bytes = round_up(other_taps * slot * g.pitch, 64)
+    g.relaid = 0
+    if g.by_batch:
+        g.rows_bytes = 0
+        g.pitch = g.lane.n_in
+        g.relaid = g.groups * g.depth * g.pitch
+        for i in range(g.n_outer):
+            g.relaid *= g.outer[i].n_in
+        # The last tile reads all its lanes.
+        g.relaid += 3 * g.vector
 
     # Output channels: a block's accumulators and weights stay in the cache.
     merged = 1
@@ -383,6 +425,11 @@ cdef class Plan:
         return self.g.packed
 
     @property
+    def relaid(self):
+        """Numbers in the copy of x that lanes along the batch need, in the compute type."""
+        return self.g.relaid
+
+    @property
     def worker_bytes(self):
         """Scratch of one worker."""
         return self.g.rows_bytes + self.g.acc_bytes + self.g.list_bytes
@@ -390,7 +437,8 @@ cdef class Plan:
     @property
     def scratch_bytes(self):
         """All scratch: the packed weights and what each worker holds."""
-        return self.g.packed * self.g.size + self.g.workers * self.worker_bytes
+        numbers = self.g.packed + self.g.relaid
+        return numbers * self.g.size + self.g.workers * self.worker_bytes
 
     @property
     def phases(self):
@@ -404,9 +452,12 @@ cdef class Plan:
     def tile(self):
         """Rows and lanes of the tile most work is done in."""
         lanes = min(self.g.lane_block, self.g.lane.q_hi - self.g.lane.q_lo)
+        if self.g.flat:
+            lanes = self.g.row_block * self.g.row_pitch
         return self.g.height, max(1, min(3, ceil_div(lanes, self.g.vector))) * self.g.vector
 
     @property
     def needs_finite_weights(self):
         """Whether zeros of a halo are multiplied, which must not meet an infinite weight."""
-        return self.g.lane.span > 0
+        rows = self.g.outer[self.g.n_outer - 1]
+        return self.g.lane.span > 0 or (self.g.flat and rows.span > 0)

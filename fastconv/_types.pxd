@@ -27,11 +27,11 @@ ctypedef void (*tile_fn)(
     Py_ssize_t depth, Py_ssize_t pitch, void* acc, bint accumulate) noexcept nogil
 
 # Read `channels` rows of `n` elements into dst[channel][component][pitch] in the compute type:
-# `before` zeros, the elements, zeros up to `pitch`.
+# `before` zeros, the elements, zeros up to `width`.
 ctypedef void (*load_fn)(
     const char* src, Py_ssize_t channel_step, Py_ssize_t lane_step, Py_ssize_t component_step,
     Py_ssize_t channels, Py_ssize_t components, Py_ssize_t n, Py_ssize_t before,
-    Py_ssize_t pitch, void* dst) noexcept nogil
+    Py_ssize_t width, Py_ssize_t pitch, void* dst) noexcept nogil
 
 # Scatter weights into panels: column c of input channel i goes to
 # dst[dst_at[c] + i*components*heights[c]]. A complex weight becomes a 2x2 block of real ones.

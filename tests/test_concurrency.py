@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import os
 import sys
 import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
-import fastconv
 import numpy as np
 import pytest
-from cases import BY_ID, LAYERS, expected
+from cases import BY_ID, LAYERS, attempt, expected
+
+import fastconv
 
 SHARED = ("layer-dcgan_3", "layer-pose_1", "layer-istft", "layer-depthwise_up", "rank2-unlike",
           "layer-gray_up4", "batch-last-33", "layer-unet3d_up")
@@ -118,17 +120,19 @@ from cases import BY_ID, expected
 
 warnings.simplefilter("ignore", DeprecationWarning)
 NAMES = ("layer-dcgan_3", "layer-pose_1", "layer-depthwise_up", "rank2-unlike")
+# Once and here: the definition calls a BLAS, whose locks need not survive a fork.
+OPERANDS = {name: BY_ID[name].operands("float32") for name in NAMES}
+WANTED = {name: expected(BY_ID[name], "float32") for name in NAMES}
 
 def check(name="layer-dcgan_3", workers=None):
-    case = BY_ID[name]
     for method in ("auto", "direct"):
-        y = fastconv.conv_transpose(*case.operands("float32"), **case.arguments, method=method,
+        y = fastconv.conv_transpose(*OPERANDS[name], **BY_ID[name].arguments, method=method,
                                     workers=workers)
-        np.testing.assert_array_equal(y, expected(case, "float32"))
+        assert (y == WANTED[name]).all()
     return name
 """
 
-needs_fork = pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="no fork here")
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 
 @needs_fork
@@ -168,7 +172,7 @@ threads = [threading.Thread(target=work) for _ in range(2)]
 for thread in threads:
     thread.start()
 codes = []
-for _ in range(5):
+for _ in range(10):
     child = os.fork()
     if child == 0:
         signal.alarm(30)
@@ -178,7 +182,7 @@ for _ in range(5):
 stop.set()
 for thread in threads:
     thread.join()
-assert codes == [0] * 5, codes
+assert codes == [0] * 10, codes
 """
     run_python(script, timeout=90)
 
@@ -245,13 +249,7 @@ def test_floating_point_environment(dtype, method):
     settings = np.geterr()
     tiny = np.array(np.finfo(np.float64).smallest_subnormal)
     for case in LAYERS[:6]:
-        try:
-            fastconv.conv_transpose(
-                *case.operands(dtype), **case.arguments, method=method, workers=2
-            )
-        except ValueError as error:
-            assert method in ("col2im", "direct")
-            assert "cannot do this problem" in str(error)
+        attempt(case, case.operands(dtype), method, workers=2)
         assert environment.fegetround() == rounding
         assert np.geterr() == settings
         assert tiny * 1.0 == tiny

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-import fastconv
 import numpy as np
 import pytest
 from cases import BY_ID, LAYERS
+
+import fastconv
 from fastconv import _isa
 
 PRINT_ACTIVE = "from fastconv import _isa; print(_isa.active)"

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 import sys
 
-import fastconv
 import numpy as np
 import pytest
-from cases import LAYERS, SAMPLE
+from cases import LAYERS, SAMPLE, attempt
+
+import fastconv
 
 PEAK = """
 import resource, sys
@@ -47,11 +48,8 @@ def test_inputs_are_unchanged(method):
             for a in operands:
                 if a is not None:
                     a.flags.writeable = False
-            try:
-                fastconv.conv_transpose(*operands, **case.arguments, method=method)
-            except ValueError as error:
-                assert method in ("direct", "col2im")
-                assert "cannot do this problem" in str(error)
+            # There are no col2im kernels for some of these types: then nothing is computed.
+            attempt(case, operands, method)
             for a, b in zip(operands, kept, strict=True):
                 assert a is b is None or a.tobytes() == b.tobytes()
 
@@ -340,10 +338,5 @@ def test_a_refusal_leaves_out_untouched():
     for case in LAYERS:
         shape = fastconv.output_shape(case.x, case.w, **case.arguments)
         out = np.full(shape, 7, "float32")
-        try:
-            fastconv.conv_transpose(
-                *case.operands("float32"), **case.arguments, method="col2im", out=out
-            )
-        except ValueError as error:
-            assert "cannot do this problem" in str(error)
+        if attempt(case, case.operands("float32"), "col2im", out=out) is None:
             assert (out == 7).all()

@@ -10,12 +10,13 @@ from __future__ import annotations
 import itertools
 import math
 
-import fastconv
 import numpy as np
 import reference
 from cases import Case, expected
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
+
+import fastconv
 
 DTYPES = ("float32", "float64", "complex64", "complex128", "float16", "int8", "uint16", "int64")
 thorough = settings(

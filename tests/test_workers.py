@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 import os
 
-import fastconv
 import numpy as np
 import pytest
-from cases import BY_ID, LAYERS
+from cases import BY_ID, LAYERS, attempt
+
+import fastconv
 from fastconv import _threads
 
 ODD = [
@@ -41,16 +42,6 @@ def random_operands(case, dtype, seed=7):
     return arrays
 
 
-def compute(case, operands, method, **options):
-    """The result, or None where ``method="col2im"`` refuses."""
-    try:
-        return fastconv.conv_transpose(*operands, **case.arguments, method=method, **options)
-    except ValueError as error:
-        assert method == "col2im"
-        assert "cannot do this problem" in str(error)
-        return None
-
-
 def identical(one, other):
     assert one.shape == other.shape
     assert one.dtype == other.dtype
@@ -64,20 +55,20 @@ def identical(one, other):
 def test_workers_agnosticism(case, method):
     for dtype in DTYPES[:1] if method == "auto" else ("float32", "float64", "complex64"):
         operands = random_operands(case, dtype)
-        one = compute(case, operands, method, workers=1)
+        one = attempt(case, operands, method, workers=1)
         for workers in (2, 3, 4, 5, 6, 7, 8, -1, None):
             if one is not None:
-                identical(compute(case, operands, method, workers=workers), one)
+                identical(attempt(case, operands, method, workers=workers), one)
 
 
 @pytest.mark.parametrize("method", ("direct", "col2im"))
 @pytest.mark.parametrize("case", LAYERS[::3], ids=by_id)
 def test_workers_agnosticism_in_each_instruction_set(case, method, isa):
     operands = random_operands(case, "float32")
-    one = compute(case, operands, method, workers=1)
+    one = attempt(case, operands, method, workers=1)
     for workers in (2, 5, 7):
         if one is not None:
-            identical(compute(case, operands, method, workers=workers), one)
+            identical(attempt(case, operands, method, workers=workers), one)
 
 
 @pytest.mark.parametrize("method", ("direct", "col2im"))
@@ -89,11 +80,11 @@ def test_batch_size_agnosticism(case, method):
     x, w, bias = random_operands(case, "float32")
     images = np.concatenate([x, random_operands(case, "float32", seed=8)[0]])[:2]
     batch = images[[0, 1, 0, 1, 1, 0, 0, 1, 1, 1, 0]]
-    several = compute(case, (batch, w, bias), method, workers=3)
+    several = attempt(case, (batch, w, bias), method, workers=3)
     if several is None:
         return
-    alone = [compute(case, (image[None], w, bias), method) for image in images]
-    pair = compute(case, (images, w, bias), method)
+    alone = [attempt(case, (image[None], w, bias), method) for image in images]
+    pair = attempt(case, (images, w, bias), method)
     assert pair is not None
     for y, image in zip(several, [0, 1, 0, 1, 1, 0, 0, 1, 1, 1, 0], strict=True):
         identical(y, pair[image])
@@ -109,7 +100,7 @@ def test_batch_position_agnosticism(case):
     x, w, bias = random_operands(case, "float32")
     for count in (1, 4, 13):
         batch = np.repeat(x[:1], count, axis=0)
-        y = compute(case, (batch, w, bias), "auto", workers=3)
+        y = attempt(case, (batch, w, bias), "auto", workers=3)
         for image in y:
             identical(image, y[0])
 
@@ -119,7 +110,7 @@ def test_batch_position_agnosticism(case):
 def test_layout_agnosticism(case, method):
     for dtype in ("float32", "complex128"):
         x, w, bias = random_operands(case, dtype)
-        wanted = compute(case, (x, w, bias), method)
+        wanted = attempt(case, (x, w, bias), method)
         if wanted is None:
             continue
         for change in (
@@ -130,18 +121,19 @@ def test_layout_agnosticism(case, method):
             lambda a: np.swapaxes(np.swapaxes(a, 0, -1).copy(), 0, -1),
             lambda a: a.astype(a.dtype.newbyteorder()),
         ):
-            identical(compute(case, (change(x), w, bias), method), wanted)
-            identical(compute(case, (x, change(w), bias), method), wanted)
+            identical(attempt(case, (change(x), w, bias), method), wanted)
+            identical(attempt(case, (x, change(w), bias), method), wanted)
             out = change(np.empty_like(wanted))
             if not out.flags.writeable or out.dtype != wanted.dtype:
                 continue
-            compute(case, (x, w, bias), method, out=out)
+            attempt(case, (x, w, bias), method, out=out)
             identical(np.ascontiguousarray(out), wanted)
 
 
 def test_channels_last_agnosticism():
     rng = np.random.default_rng(1)
-    for shape, w_shape, groups in [((3, 9, 11, 13), (9, 7, 4, 4), 1), ((1, 8, 9, 40), (8, 3, 3, 3), 4)]:
+    problems = [((3, 9, 11, 13), (9, 7, 4, 4), 1), ((1, 8, 9, 40), (8, 3, 3, 3), 4)]
+    for shape, w_shape, groups in problems:
         x, w = rng.standard_normal(shape), rng.standard_normal(w_shape)
         first = fastconv.conv_transpose(x, w, stride=2, groups=groups, method="direct")
         last = fastconv.conv_transpose(
@@ -160,13 +152,13 @@ def test_repeated_runs(name, method):
     # Two threads that write one element, or read what another still writes, differ some day.
     case = BY_ID[name]
     operands = random_operands(case, "float32")
-    one = compute(case, operands, method, workers=1)
+    one = attempt(case, operands, method, workers=1)
     if one is None:
         return
     out = np.empty_like(one)
     for _ in range(40):
         out.fill(np.nan)
-        compute(case, operands, method, workers=7, out=out)
+        attempt(case, operands, method, workers=7, out=out)
         identical(out, one)
 
 
@@ -175,20 +167,20 @@ def test_repeated_runs(name, method):
 def test_nothing_is_written_outside_of_out(case, method):
     for dtype in ("float32", "float16", "complex128"):
         operands = random_operands(case, dtype)
-        wanted = compute(case, operands, method)
+        wanted = attempt(case, operands, method)
         if wanted is None:
             continue
         canary = np.array(-12345, dtype)
         # A border of canaries around contiguous memory, then one around every axis.
         flat = np.full(wanted.size + 256, canary)
         inner = flat[128 : 128 + wanted.size].reshape(wanted.shape)
-        compute(case, operands, method, out=inner, workers=3)
+        attempt(case, operands, method, out=inner, workers=3)
         identical(inner, wanted)
         assert (flat[:128] == canary).all()
         assert (flat[128 + wanted.size :] == canary).all()
         wide = np.full(tuple(n + 4 for n in wanted.shape), canary)
         at = (slice(2, -2),) * wanted.ndim
-        compute(case, operands, method, out=wide[at], workers=3)
+        attempt(case, operands, method, out=wide[at], workers=3)
         identical(np.ascontiguousarray(wide[at]), wanted)
         wide[at] = canary
         assert (wide == canary).all()
@@ -250,9 +242,9 @@ def test_many_workers():
     # More than there is work, more than there are processors, more than would be sensible.
     case = BY_ID["layer-dcgan_rgb"]
     operands = random_operands(case, "float32")
-    one = compute(case, operands, "direct", workers=1)
+    one = attempt(case, operands, "direct", workers=1)
     for workers in (16, 255, 100_000, 2**62, np.int16(3)):
-        identical(compute(case, operands, "direct", workers=workers), one)
+        identical(attempt(case, operands, "direct", workers=workers), one)
 
 
 def test_negative_workers_count_from_the_usable_ones(monkeypatch):
@@ -304,7 +296,7 @@ def test_no_quota_without_cgroups(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("affinity", "quota", "openmp", "usable"),
-    [(8, math.inf, 8, 8), (2, math.inf, 8, 2), (8, 3.5, 8, 3), (8, 0.4, 8, 1), (8, 6.0, 4, 4)],
+    [(8, math.inf, 8, 8), (2, math.inf, 8, 2), (8, 3.5, 8, 4), (8, 0.4, 8, 1), (8, 6.0, 4, 4)],
 )
 def test_the_smallest_limit_counts(monkeypatch, affinity, quota, openmp, usable):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(affinity)), raising=False)
