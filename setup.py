@@ -23,9 +23,12 @@ WERROR = os.environ.get("FASTCONV_WERROR", "0") not in ("", "0")
 OPENMP = os.environ.get("FASTCONV_OPENMP", "auto")
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 
-# GCC must vectorise the lanes of a tile before it unrolls them, or the tile is ten times slower;
-# contraction to fused multiply-adds is wanted in kernels and nowhere else.
-KERNEL = ["-O3", "-ffp-contract=fast", "--param=max-completely-peel-times=8"]
+# At -O3 GCC unrolls lanes before it vectorises them; a tile is ten times slower then, and a narrow
+# one is even vectorised along the channels, which rounds otherwise. These flags vectorise first and
+# unroll the rows afterwards. Contraction to fused multiply-adds is wanted in kernels only.
+KERNEL = [
+    "-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fpeel-loops", "-ffp-contract=fast",
+]
 
 # name -> (flags, links OpenMP, where it can be built)
 EXTENSIONS = {

@@ -124,7 +124,7 @@ cdef void scatter(
             rest //= c.kernel[a]
         run = min(c.kernel[last] - t, stop - column)
         y = c.y + (group * c.c_out + rest) * c.y_channel
-        for pixel in range(n):
+        for pixel in range(n - 1, -1, -1):
             place = places + pixel * width
             to = y + place[c.rank]
             inside = True
@@ -163,7 +163,9 @@ cdef void run_slice(const Columns* c, Py_ssize_t task) noexcept nogil:
     cdef Py_ssize_t no_tap = 0
     cdef char* acc
     start_slice(c, group * c.c_out + channel, channels)
-    for block in range(ceil_div(c.pixels, PIXELS)):
+    # From the last pixel to the first: the taps that reach one result come in the order of the
+    # kernel then, wherever blocks and slices begin.
+    for block in range(ceil_div(c.pixels, PIXELS) - 1, -1, -1):
         first = block * PIXELS
         n = min(PIXELS, c.pixels - first)
         for pixel in range(n):
@@ -190,7 +192,7 @@ cdef void run_slice(const Columns* c, Py_ssize_t task) noexcept nogil:
                         height = panel_height(c.height, n - m)
                         c.k.tile[c.compute][log2_height(height)][vectors - 1](
                             panels + ((first + m) * c.c_in + ci * height) * c.size, 0, &no_tap,
-                            &row, 1, 1, 0, 0, depth, total, acc, ci > 0,
+                            &row, 1, 1, 0, 0, depth, total, 1, acc, ci > 0,
                         )
                         acc += height * width * c.size
                         m += height

@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from . import _execute, _isa, _runtime, _threads
+from . import _execute, _isa, _reference, _runtime, _threads
 from ._dtypes import TYPES, Type
 from ._plan import Plan
 from ._problem import Problem
 
 #: What numbers are computed in, by `Type.compute`.
 COMPUTE = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint64))
+
+#: Up to this many taps of a kernel there always is a plan.
+SAFE_TAPS = 1 << 17
 
 #: Room to move the start of a buffer to a cache line.
 LINE = 64
@@ -25,6 +28,11 @@ def refuses(problem: Problem, dtype: np.dtype) -> str | None:
     """Why this method cannot do a problem, or None."""
     if dtype.char not in TYPES:
         return f"there are no kernels for {dtype}"
+    if math.prod(problem.kernel) > SAFE_TAPS:
+        try:
+            explain(problem, dtype, 1)
+        except OverflowError as error:
+            return str(error)
     return None
 
 
@@ -99,7 +107,11 @@ def run(
     plan = make_plan(problem, out.dtype, strides, threads)
     packed = np.empty(plan.packed * numbers.itemsize + LINE, np.uint8)
     if _execute.pack(plan, _isa.kernels, kind.code, w, packed) and plan.needs_finite_weights:
-        plan = make_plan(problem, out.dtype, strides, threads, exact=True)
+        try:
+            plan = make_plan(problem, out.dtype, strides, threads, exact=True)
+        except OverflowError:
+            _reference.run(problem, x, w, bias, out)
+            return
         _execute.pack(plan, _isa.kernels, kind.code, w, packed)
     relaid = np.empty(plan.relaid * numbers.itemsize + LINE, np.uint8)
     scratch = np.empty(plan.workers * plan.worker_bytes + LINE, np.uint8)

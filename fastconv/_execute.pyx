@@ -93,13 +93,13 @@ cdef void place_tap(
         phases *= size
         tap += j * n_taps
         n_taps *= count
-    place.base = n_co * g.components * g.depth * g.set_taps[set_index]
+    place.base = n_co * g.components * g.c_in * g.set_taps[set_index]
     phase = t % g.lane.period
     j = t // g.lane.period
     size = class_size(&g.lane, 0)
     lane_taps = g.lane.max_taps
     if phase >= size:
-        place.base += n_co * g.components * g.depth * phases * n_taps * size * lane_taps
+        place.base += n_co * g.components * g.c_in * phases * n_taps * size * lane_taps
         phase -= size
         size = g.lane.n_phases - size
         lane_taps -= 1
@@ -131,7 +131,7 @@ cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
     cdef Py_ssize_t co_0 = block * g.channel_block
     cdef Py_ssize_t n_co = min(g.channel_block, g.c_out - co_0)
     cdef const char* src = c.w + (group * g.c_in + ci) * g.w_in + co_0 * g.w_out
-    cdef char* dst = c.packed + (group * g.c_out + co_0) * g.taps * g.depth * g.components * g.size
+    cdef char* dst = c.packed + (group * g.c_out + co_0) * g.taps * g.c_in * g.components * g.size
     cdef Py_ssize_t first, n, e, co, row, start, left, height, columns = 0
     cdef bint bad = False
     first = 0
@@ -154,8 +154,8 @@ cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
                         left -= height
                 src_at[columns] = place.src + co * g.w_out
                 dst_at[columns] = (
-                    place.base + start * place.taps * g.depth
-                    + (place.tap * g.depth + ci * g.components) * height + row - start
+                    place.base + start * place.taps * g.c_in
+                    + (place.tap * g.c_in + ci) * height + row - start
                 )
                 heights[columns] = height
                 columns += 1
@@ -193,13 +193,13 @@ cdef void relay_task(const Call* c, Py_ssize_t task) noexcept nogil:
             for i in range(g.n_outer - 1, -1, -1):
                 src_at[columns] += rest % g.outer[i].n_in * g.outer[i].x_step
                 rest //= g.outer[i].n_in
-            dst_at[columns] = (pixel * g.depth + part) * g.pitch
+            dst_at[columns] = (pixel * g.c_in * g.components + part) * g.pitch
             steps[columns] = 1
             columns += 1
     c.k.pack[c.code](
         c.x + channel * g.x_channel, g.lane.x_step, g.lane.n_in, 1, src_at, dst_at, steps, columns,
         c.relaid + (
-            (channel // g.c_in * pixels * g.depth + channel % g.c_in * g.components)
+            (channel // g.c_in * pixels * g.c_in + channel % g.c_in) * g.components
             * g.pitch * g.size
         ),
     )
@@ -282,6 +282,7 @@ cdef bint enter_set(const Call* c, Place* p) noexcept nogil:
     cdef const Axis* a
     cdef Py_ssize_t last = g.n_outer - 1
     cdef Py_ssize_t slot_step = g.depth_block * g.components * g.pitch
+    cdef Py_ssize_t pixel_step = g.c_in * g.components * g.pitch
     cdef Py_ssize_t combination_step = g.row_slots * slot_step
     cdef Py_ssize_t rest = p.set, i, cls, low, high, f, total = 1, n, j, tap, at
     cdef Py_ssize_t q_last
@@ -326,7 +327,7 @@ cdef bint enter_set(const Call* c, Place* p) noexcept nogil:
             tap += j * low
             low *= p.taps[i]
             if g.by_batch:
-                at += (p.q[i] - j * a.shift) * high * g.depth * g.pitch
+                at += (p.q[i] - j * a.shift) * high * pixel_step
                 high *= a.n_in
             elif i == last:
                 at += (p.q[i] - p.row_lo + a.max_taps - 1 - j) * slot_step
@@ -335,7 +336,7 @@ cdef bint enter_set(const Call* c, Place* p) noexcept nogil:
                 high *= a.max_taps
         c.taps[n] = tap
         if g.by_batch:
-            c.tap_rows[n] = c.relaid + (at + p.group * high * g.depth * g.pitch) * g.size
+            c.tap_rows[n] = c.relaid + (at + p.group * high * pixel_step) * g.size
         else:
             c.tap_rows[n] = c.rows + at * g.size
     return True
@@ -504,10 +505,12 @@ cdef void run_panels(
     cdef const Geometry* g = c.g
     cdef Py_ssize_t row_bytes = vectors * g.vector * g.size
     cdef Py_ssize_t at = p.lane_lo + lane if g.by_batch else g.lane.span + lane
+    # Of channels that come in parts, x laid out anew holds all.
+    cdef Py_ssize_t part = g.components * g.pitch if g.by_batch else 0
     cdef Py_ssize_t cls, n_class, lane_taps, rows, row, height, first
     cdef Py_ssize_t panel = (
         (p.group * g.c_out + p.channel_0) * g.taps + p.channels * g.set_taps[p.set]
-    ) * g.depth * g.components
+    ) * g.c_in * g.components
     cdef char* acc = c.acc
     for cls in range(g.lane.n_classes):
         first = class_first(&g.lane, cls)
@@ -521,9 +524,9 @@ cdef void run_panels(
                 if g.depth_block < g.c_in and not together and not g.by_batch:
                     load_rows(c, p, p.row_lo + 1, ci, channels)
                 c.k.tile[g.compute][log2_height(height)][vectors - 1](
-                    c.packed + (panel + ci * g.components * height) * g.size,
-                    g.depth * height, c.taps, c.tap_rows, p.n_rows, lane_taps, g.lane.shift, at,
-                    channels * g.components, g.pitch, acc, ci > 0,
+                    c.packed + (panel + ci * height) * g.size,
+                    g.c_in * height, c.taps, c.tap_rows, p.n_rows, lane_taps, g.lane.shift,
+                    at + ci * part, channels, g.pitch, g.components, acc, ci > 0,
                 )
                 if together or ci + channels >= g.c_in:
                     break
@@ -535,7 +538,7 @@ cdef void run_panels(
                 store_runs(c, p, lane, n, row_bytes, row, height, first, n_class)
                 ci = 0
                 channels = min(g.depth_block, g.c_in)
-            panel += height * p.set_taps * lane_taps * g.depth
+            panel += height * p.set_taps * lane_taps * g.c_in
             row += height
 
 

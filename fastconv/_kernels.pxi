@@ -88,11 +88,13 @@ ctypedef fused tile_t:
 cdef void tile(
         const real_t* panel, Py_ssize_t tap_size, const Py_ssize_t* taps, const real_t** rows,
         Py_ssize_t n_rows, Py_ssize_t lane_taps, Py_ssize_t lane_shift, Py_ssize_t at,
-        Py_ssize_t depth, Py_ssize_t pitch, tile_t* out, bint accumulate) noexcept nogil:
+        Py_ssize_t depth, Py_ssize_t pitch, Py_ssize_t components, tile_t* out,
+        bint accumulate) noexcept nogil:
     cdef real_t acc[MAX_ROWS * MAX_VECTORS * VECTOR_FLOATS]
     cdef real_t* c = <real_t*> out
     cdef const real_t* a
     cdef const real_t* b
+    cdef const real_t* b_im
     cdef Py_ssize_t height, vectors, lanes, r, t, k, m, j
     if tile_t is Tile8x3 or tile_t is Tile8x2 or tile_t is Tile8x1:
         height = 8
@@ -121,12 +123,27 @@ cdef void tile(
         for t in range(lane_taps):
             a = panel + (taps[r] * lane_taps + t) * tap_size
             b = rows[r] + (at - t * lane_shift)
+            if components == 1:
+                for k in range(depth):
+                    for m in range(height):
+                        for j in range(lanes):
+                            acc[m * lanes + j] += a[m] * b[j]
+                    a += height
+                    b += pitch
+                continue
             for k in range(depth):
-                for m in range(height):
+                b_im = b + pitch
+                for m in range(0, height - 1, 2):
                     for j in range(lanes):
                         acc[m * lanes + j] += a[m] * b[j]
+                    for j in range(lanes):
+                        acc[m * lanes + j] -= a[m + 1] * b_im[j]
+                    for j in range(lanes):
+                        acc[(m + 1) * lanes + j] += a[m] * b_im[j]
+                    for j in range(lanes):
+                        acc[(m + 1) * lanes + j] += a[m + 1] * b[j]
                 a += height
-                b += pitch
+                b += 2 * pitch
     for m in range(height):
         for j in range(lanes):
             c[m * lanes + j] = acc[m * lanes + j]
@@ -237,11 +254,9 @@ cdef bint pack(
                 convert[element_t, real_t](pair[0], &value)
                 convert[element_t, real_t](pair[1], &imaginary)
                 check += value * 0 + imaginary * 0
-                to = dst + (dst_at[c] + 2 * i * heights[c])
+                to = dst + (dst_at[c] + i * heights[c])
                 to[0] = value
                 to[1] = imaginary
-                to[heights[c]] = -imaginary
-                to[heights[c] + 1] = value
     return check != 0
 
 

@@ -8,7 +8,6 @@ cdef struct Geometry:
     Py_ssize_t images, groups
     Py_ssize_t c_in, c_out           # of one group
     Py_ssize_t components            # real numbers of an element: 2 for complex
-    Py_ssize_t depth                 # c_in * components
     Py_ssize_t taps                  # of the whole kernel
     int compute
     Py_ssize_t size                  # bytes of a number in the compute type

@@ -21,7 +21,7 @@ cdef enum:
     ACC_ROWS = 256              # rows of accumulators that are stored at once
     PACKED_BYTES = 1 << 19      # weights that are used again and again from the cache
     MAX_SOURCES = 2048          # phases that are interleaved at once
-    LIST_TAPS = 1 << 15         # outer taps in a list
+    LIST_TAPS = 1 << 17         # outer taps in a list
     SERIAL_WORK = 1 << 20       # multiply-adds and bytes below which threads do not pay
     TASKS_PER_WORKER = 4
 
@@ -86,25 +86,24 @@ cdef Py_ssize_t pairs(const Axis* a):
     return total
 
 
-cdef Py_ssize_t held(
-        const Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t lane) noexcept:
-    """Bytes of x that the smallest task holds when lanes run along axis `lane`."""
+cdef Py_ssize_t held(const Axis* axes, Py_ssize_t d, Py_ssize_t lane) noexcept:
+    """Rows of x, by taps, that the smallest task holds when lanes run along axis `lane`."""
     cdef Py_ssize_t taps = 1, i
     for i in range(d):
         if i != lane:
-            taps *= axes[i].max_taps
-            if taps > LIST_TAPS:
-                return ROWS_LIMIT + 1
-    cdef Py_ssize_t row = axes[lane].span + g.vector
-    return taps * g.depth_block * g.components * row * g.size
+            taps = min(taps * axes[i].max_taps, LIST_TAPS + 1)
+    return taps
 
 
 cdef bint fits(
         const Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t lane) noexcept:
+    if lane == d:
+        return held(axes, d, lane) <= LIST_TAPS
     # A halo much longer than the axis would be work on zeros.
     if axes[lane].span > axes[lane].n_in + 4 * g.vector:
         return False
-    return held(g, axes, d, lane) <= ROWS_LIMIT
+    cdef Py_ssize_t row = (axes[lane].span + g.vector) * g.components * g.size
+    return held(axes, d, lane) * g.depth_block * row <= ROWS_LIMIT
 
 
 cdef void take_axes(
@@ -258,7 +257,7 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
     if g.by_batch:
         g.rows_bytes = 0
         g.pitch = g.lane.n_in
-        g.relaid = g.groups * g.depth * g.pitch
+        g.relaid = g.groups * g.c_in * g.components * g.pitch
         for i in range(g.n_outer):
             g.relaid *= g.outer[i].n_in
         # The last tile reads all its lanes.
@@ -270,7 +269,7 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
         if g.outer[i].merged:
             merged *= largest_class(&g.outer[i])
     sources = merged * g.lane.n_phases * g.components
-    channel_bytes = g.taps * g.depth * g.components * g.size
+    channel_bytes = g.taps * g.c_in * g.components * g.size
     g.channel_block = min(
         max(1, ACC_ROWS // sources), max(8, PACKED_BYTES // max(channel_bytes, 1))
     )
@@ -299,7 +298,7 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
         * max(g.lane.n_phases * g.components, g.channel_block * g.components)
         + 3 * g.vector * g.size, 64,
     ) + 64
-    g.packed = g.groups * g.c_out * g.components * g.depth * g.taps
+    g.packed = g.groups * g.c_out * g.components * g.c_in * g.taps
 
 
 cdef class Plan:
@@ -371,7 +370,6 @@ cdef class Plan:
         g.c_in = problem.c_in // g.groups
         g.c_out = problem.c_out // g.groups
         g.components = components
-        g.depth = g.c_in * components
         g.compute = compute
         g.size = 4 if compute == 0 else 8
         g.element = element
@@ -401,7 +399,7 @@ cdef class Plan:
                     best, lane = score, i
         if not fits(g, axes, d, lane):
             raise OverflowError(
-                f"{batch_taps} taps of one phase do not fit the scratch of {ROWS_LIMIT} bytes"
+                f"one phase has more than {LIST_TAPS} taps, and no axis is long enough for them"
             )
         self.lane_axis = "batch" if lane == d else f"spatial {lane}"
         take_axes(g, axes, d, lane, w_steps, images)

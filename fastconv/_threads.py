@@ -42,11 +42,9 @@ def cgroup_quota() -> float:
         else:
             quota = (CGROUP_V1 / "cpu.cfs_quota_us").read_text().strip()
             period = (CGROUP_V1 / "cpu.cfs_period_us").read_text().strip()
-    except (OSError, ValueError):
+        return math.inf if quota in ("max", "-1") else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
         return math.inf
-    if quota in ("max", "-1"):
-        return math.inf
-    return int(quota) / int(period)
 
 
 _QUOTA = cgroup_quota()

@@ -18,13 +18,17 @@ cdef enum:
 #       acc[m][j] += panel[(taps[r]*lane_taps + t)*tap_size + k*height + m]
 #                    * rows[r][at - t*lane_shift + k*pitch + j]
 #
+# Where `components` is 2 rows of the panel and of acc are pairs of a real and an imaginary part,
+# each channel of x is two rows `pitch` apart, and the products are complex ones.
+#
 # `height` (1, 2, 4, 8) and the number of lanes (1 to 3 vectors) are constants of the tile; acc is
 # dense, overwritten, or with `accumulate` continued, so that a sum can be cut anywhere without a
 # change of its order. Nothing has to be aligned. All lanes are read, also those past the data.
 ctypedef void (*tile_fn)(
     const void* panel, Py_ssize_t tap_size, const Py_ssize_t* taps, const void* const* rows,
     Py_ssize_t n_rows, Py_ssize_t lane_taps, Py_ssize_t lane_shift, Py_ssize_t at,
-    Py_ssize_t depth, Py_ssize_t pitch, void* acc, bint accumulate) noexcept nogil
+    Py_ssize_t depth, Py_ssize_t pitch, Py_ssize_t components, void* acc,
+    bint accumulate) noexcept nogil
 
 # Read `channels` rows of `n` elements into dst[channel][component][pitch] in the compute type:
 # `before` zeros, the elements, zeros up to `width`.
@@ -33,9 +37,8 @@ ctypedef void (*load_fn)(
     Py_ssize_t channels, Py_ssize_t components, Py_ssize_t n, Py_ssize_t before,
     Py_ssize_t width, Py_ssize_t pitch, void* dst) noexcept nogil
 
-# Scatter weights into panels: column c of input channel i goes to
-# dst[dst_at[c] + i*components*heights[c]]. A complex weight becomes a 2x2 block of real ones.
-# Returns whether one of them is Inf or NaN.
+# Scatter weights into panels: column c of input channel i goes to dst[dst_at[c] + i*heights[c]],
+# its imaginary part behind it. Returns whether one of them is Inf or NaN.
 ctypedef bint (*pack_fn)(
     const char* src, Py_ssize_t channel_step, Py_ssize_t channels, Py_ssize_t components,
     const Py_ssize_t* src_at, const Py_ssize_t* dst_at, const Py_ssize_t* heights,
