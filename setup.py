@@ -25,9 +25,11 @@ X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 # At -O3 GCC unrolls lanes before it vectorises them; a tile is ten times slower then, and a narrow
 # one is even vectorised along the channels, which rounds otherwise. These flags vectorise first and
-# unroll the rows afterwards. Contraction to fused multiply-adds is wanted in kernels only.
+# unroll the rows afterwards; accumulators must not be copied by a string instruction either.
+# Contraction to fused multiply-adds is wanted in kernels only.
 KERNEL = [
-    "-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fpeel-loops", "-ffp-contract=fast",
+    "-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fpeel-loops",
+    "-fno-tree-loop-distribute-patterns", "-ffp-contract=fast",
 ]
 
 # name -> (flags, links OpenMP, where it can be built)

@@ -132,7 +132,8 @@ cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
     cdef Py_ssize_t n_co = min(g.channel_block, g.c_out - co_0)
     cdef const char* src = c.w + (group * g.c_in + ci) * g.w_in + co_0 * g.w_out
     cdef char* dst = c.packed + (group * g.c_out + co_0) * g.taps * g.c_in * g.components * g.size
-    cdef Py_ssize_t first, n, e, co, row, start, left, height, columns = 0
+    cdef Py_ssize_t first, n, e, i, co, row, start, left, height, columns = 0
+    cdef bint by_tap = g.lane.n_phases * g.components >= g.height
     cdef bint bad = False
     first = 0
     while first < g.taps:
@@ -140,30 +141,35 @@ cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
         for e in range(n):
             place_tap(
                 g, (first + e) // g.lane.kernel, (first + e) % g.lane.kernel, n_co, &places[e])
-        for co in range(n_co):
-            for e in range(n):
-                place = &places[e]
-                row = place.row + co * place.row_step
-                height = g.height
-                start = row // height * height
-                left = place.rows - start
-                while height > left:
-                    height >>= 1
-                    if row >= start + height and height <= left:
-                        start += height
-                        left -= height
-                src_at[columns] = place.src + co * g.w_out
-                dst_at[columns] = (
-                    place.base + start * place.taps * g.c_in
-                    + (place.tap * g.c_in + ci) * height + row - start
+        # The index whose steps are neighbours in a panel runs innermost.
+        for i in range(n * n_co):
+            if by_tap:
+                co = i // n
+                place = &places[i % n]
+            else:
+                co = i % n_co
+                place = &places[i // n_co]
+            row = place.row + co * place.row_step
+            height = g.height
+            start = row // height * height
+            left = place.rows - start
+            while height > left:
+                height >>= 1
+                if row >= start + height and height <= left:
+                    start += height
+                    left -= height
+            src_at[columns] = place.src + co * g.w_out
+            dst_at[columns] = (
+                place.base + start * place.taps * g.c_in
+                + (place.tap * g.c_in + ci) * height + row - start
+            )
+            heights[columns] = height
+            columns += 1
+            if columns == COLUMNS:
+                bad |= c.k.pack[c.code](
+                    src, g.w_in, channels, g.components, src_at, dst_at, heights, columns, dst
                 )
-                heights[columns] = height
-                columns += 1
-                if columns == COLUMNS:
-                    bad |= c.k.pack[c.code](
-                        src, g.w_in, channels, g.components, src_at, dst_at, heights, columns, dst
-                    )
-                    columns = 0
+                columns = 0
         first += n
     if columns:
         bad |= c.k.pack[c.code](
@@ -193,15 +199,15 @@ cdef void relay_task(const Call* c, Py_ssize_t task) noexcept nogil:
             for i in range(g.n_outer - 1, -1, -1):
                 src_at[columns] += rest % g.outer[i].n_in * g.outer[i].x_step
                 rest //= g.outer[i].n_in
-            dst_at[columns] = (pixel * g.c_in * g.components + part) * g.pitch
+            dst_at[columns] = pixel * g.pixel_step + part * g.pitch
             steps[columns] = 1
             columns += 1
     c.k.pack[c.code](
         c.x + channel * g.x_channel, g.lane.x_step, g.lane.n_in, 1, src_at, dst_at, steps, columns,
         c.relaid + (
-            (channel // g.c_in * pixels * g.c_in + channel % g.c_in) * g.components
-            * g.pitch * g.size
-        ),
+            channel // g.c_in * pixels * g.pixel_step
+            + channel % g.c_in * g.components * g.pitch
+        ) * g.size,
     )
 
 
@@ -282,7 +288,6 @@ cdef bint enter_set(const Call* c, Place* p) noexcept nogil:
     cdef const Axis* a
     cdef Py_ssize_t last = g.n_outer - 1
     cdef Py_ssize_t slot_step = g.depth_block * g.components * g.pitch
-    cdef Py_ssize_t pixel_step = g.c_in * g.components * g.pitch
     cdef Py_ssize_t combination_step = g.row_slots * slot_step
     cdef Py_ssize_t rest = p.set, i, cls, low, high, f, total = 1, n, j, tap, at
     cdef Py_ssize_t q_last
@@ -327,7 +332,7 @@ cdef bint enter_set(const Call* c, Place* p) noexcept nogil:
             tap += j * low
             low *= p.taps[i]
             if g.by_batch:
-                at += (p.q[i] - j * a.shift) * high * pixel_step
+                at += (p.q[i] - j * a.shift) * high * g.pixel_step
                 high *= a.n_in
             elif i == last:
                 at += (p.q[i] - p.row_lo + a.max_taps - 1 - j) * slot_step
@@ -336,7 +341,7 @@ cdef bint enter_set(const Call* c, Place* p) noexcept nogil:
                 high *= a.max_taps
         c.taps[n] = tap
         if g.by_batch:
-            c.tap_rows[n] = c.relaid + (at + p.group * high * pixel_step) * g.size
+            c.tap_rows[n] = c.relaid + (at + p.group * high * g.pixel_step) * g.size
         else:
             c.tap_rows[n] = c.rows + at * g.size
     return True
@@ -415,9 +420,12 @@ cdef void store_interleaved(
                         p.tile_lane + full_lo, full_hi - full_lo,
                         to + full_lo * lane_step, lane_step, source_step,
                     )
-                for u in range(n):
-                    if full_lo <= u < full_hi:
-                        continue
+                u = 0
+                while u < n:
+                    if u == full_lo:
+                        u = full_hi
+                        if u == n:
+                            break
                     r_lo = max(0, g.lane.crop - (q + u) * stride)
                     r_hi = min(stride, g.lane.n_out + g.lane.crop - (q + u) * stride)
                     count = (r_hi - r_lo) * width
@@ -427,6 +435,7 @@ cdef void store_interleaved(
                             c.source_bias + (at + r_lo * width) * g.size, count, p.tile_lane + u, 1,
                             to + u * lane_step + r_lo * g.lane.y_step, lane_step, source_step,
                         )
+                    u += 1
 
 
 cdef void store_phase(
@@ -494,24 +503,50 @@ cdef void store_panel(
                 1, q, n)
 
 
-cdef void run_panels(
-        const Call* c, Place* p, Py_ssize_t lane, Py_ssize_t n, Py_ssize_t vectors,
-        Py_ssize_t ci, Py_ssize_t channels, bint together) noexcept nogil:
-    """All panels of a set against one tile of lanes, for some of the input channels.
+cdef inline void run_tile(
+        const Call* c, const Place* p, Py_ssize_t panel, Py_ssize_t height, Py_ssize_t vectors,
+        Py_ssize_t lane_taps, Py_ssize_t lane, Py_ssize_t ci, Py_ssize_t channels,
+        char* acc) noexcept nogil:
+    """All taps of one panel against one tile of lanes, for some of the input channels."""
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t at = g.lane.span + lane
+    if g.by_batch:
+        # x laid out anew holds all lanes and all channels.
+        at = p.lane_lo + lane + ci * g.components * g.pitch
+    c.k.tile[g.compute][log2_height(height)][vectors - 1](
+        c.packed + (panel + ci * height) * g.size, g.c_in * height, c.taps, c.tap_rows, p.n_rows,
+        lane_taps, g.lane.shift, at, channels, g.pitch, g.components, acc, ci > 0,
+    )
 
-    Together: their accumulators are kept one after the other. Else each panel goes through all
-    input channels and is stored before the next one.
-    """
+
+cdef void run_together(
+        const Call* c, Place* p, Py_ssize_t lane, Py_ssize_t vectors, Py_ssize_t ci,
+        Py_ssize_t channels) noexcept nogil:
+    """All panels of a set against one tile of lanes; their accumulators follow each other."""
     cdef const Geometry* g = c.g
     cdef Py_ssize_t row_bytes = vectors * g.vector * g.size
-    cdef Py_ssize_t at = p.lane_lo + lane if g.by_batch else g.lane.span + lane
-    # Of channels that come in parts, x laid out anew holds all.
-    cdef Py_ssize_t part = g.components * g.pitch if g.by_batch else 0
-    cdef Py_ssize_t cls, n_class, lane_taps, rows, row, height, first
-    cdef Py_ssize_t panel = (
-        (p.group * g.c_out + p.channel_0) * g.taps + p.channels * g.set_taps[p.set]
-    ) * g.c_in * g.components
+    cdef Py_ssize_t cls, lane_taps, rows, row, height
+    cdef Py_ssize_t panel = panel_start(c, p)
     cdef char* acc = c.acc
+    for cls in range(g.lane.n_classes):
+        lane_taps = phase_taps(&g.lane, class_first(&g.lane, cls))
+        rows = p.channels * p.phases * class_size(&g.lane, cls) * g.components
+        row = 0
+        while row < rows:
+            height = panel_height(g.height, rows - row)
+            run_tile(c, p, panel, height, vectors, lane_taps, lane, ci, channels, acc)
+            panel += height * p.set_taps * lane_taps * g.c_in
+            acc += height * row_bytes
+            row += height
+
+
+cdef void run_apart(
+        const Call* c, Place* p, Py_ssize_t lane, Py_ssize_t n,
+        Py_ssize_t vectors) noexcept nogil:
+    """All panels of a set against one tile of lanes, each stored before the next one."""
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t cls, first, n_class, lane_taps, rows, row, height, ci, channels
+    cdef Py_ssize_t panel = panel_start(c, p)
     for cls in range(g.lane.n_classes):
         first = class_first(&g.lane, cls)
         n_class = class_size(&g.lane, cls)
@@ -520,26 +555,33 @@ cdef void run_panels(
         row = 0
         while row < rows:
             height = panel_height(g.height, rows - row)
+            ci = 0
             while True:
-                if g.depth_block < g.c_in and not together and not g.by_batch:
-                    load_rows(c, p, p.row_lo + 1, ci, channels)
-                c.k.tile[g.compute][log2_height(height)][vectors - 1](
-                    c.packed + (panel + ci * height) * g.size,
-                    g.c_in * height, c.taps, c.tap_rows, p.n_rows, lane_taps, g.lane.shift,
-                    at + ci * part, channels, g.pitch, g.components, acc, ci > 0,
-                )
-                if together or ci + channels >= g.c_in:
+                channels = min(g.depth_block, g.c_in - ci)
+                load_part(c, p, ci, channels)
+                run_tile(c, p, panel, height, vectors, lane_taps, lane, ci, channels, c.acc)
+                ci += g.depth_block
+                if ci >= g.c_in:
                     break
-                ci += channels
-                channels = min(channels, g.c_in - ci)
-            if together:
-                acc += height * row_bytes
-            else:
-                store_runs(c, p, lane, n, row_bytes, row, height, first, n_class)
-                ci = 0
-                channels = min(g.depth_block, g.c_in)
+            store_runs(
+                c, p, lane, n, vectors * g.vector * g.size, row, height, first, n_class)
             panel += height * p.set_taps * lane_taps * g.c_in
             row += height
+
+
+cdef inline Py_ssize_t panel_start(const Call* c, const Place* p) noexcept nogil:
+    """Where the panels of a set and block of channels start in the packed weights."""
+    cdef const Geometry* g = c.g
+    return (
+        (p.group * g.c_out + p.channel_0) * g.taps + p.channels * g.set_taps[p.set]
+    ) * g.c_in * g.components
+
+
+cdef inline void load_part(
+        const Call* c, const Place* p, Py_ssize_t ci, Py_ssize_t channels) noexcept nogil:
+    """Read some input channels, where a task does not hold all at once."""
+    if c.g.depth_block < c.g.c_in and not c.g.by_batch:
+        load_rows(c, p, p.row_lo + 1, ci, channels)
 
 
 cdef void store_runs(
@@ -581,16 +623,14 @@ cdef void run_set(const Call* c, Place* p) noexcept nogil:
         left = ceil_div(lanes - lane, g.vector)
         vectors = ceil_div(left, ceil_div(left, 3))
         n = min(lanes - lane, vectors * g.vector)
-        channels = min(g.depth_block, g.c_in)
         if not g.interleaved and not g.by_channel:
-            run_panels(c, p, lane, n, vectors, 0, channels, False)
+            run_apart(c, p, lane, n, vectors)
         else:
             ci = 0
             while True:
                 channels = min(g.depth_block, g.c_in - ci)
-                if g.depth_block < g.c_in and not g.by_batch:
-                    load_rows(c, p, p.row_lo + 1, ci, channels)
-                run_panels(c, p, lane, n, vectors, ci, channels, True)
+                load_part(c, p, ci, channels)
+                run_together(c, p, lane, vectors, ci, channels)
                 ci += g.depth_block
                 if ci >= g.c_in:
                     break

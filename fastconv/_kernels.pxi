@@ -238,26 +238,27 @@ cdef bint pack(
     cdef Py_ssize_t i, c
     cdef const char* row
     cdef const element_t* pair
-    cdef real_t value, imaginary, check
+    cdef real_t value, imaginary
     cdef real_t* to
-    check = 0
+    cdef bint bad = False
     for i in range(channels):
         row = <const char*> src + i * channel_step
         if components == 1:
             for c in range(columns):
                 convert[element_t, real_t]((<const element_t*> (row + src_at[c]))[0], &value)
-                check += value * 0
+                # Inf - Inf and NaN - NaN are NaN; everything else is 0.
+                bad |= value - value != 0
                 dst[dst_at[c] + i * heights[c]] = value
         else:
             for c in range(columns):
                 pair = <const element_t*> (row + src_at[c])
                 convert[element_t, real_t](pair[0], &value)
                 convert[element_t, real_t](pair[1], &imaginary)
-                check += value * 0 + imaginary * 0
+                bad |= (value - value != 0) | (imaginary - imaginary != 0)
                 to = dst + (dst_at[c] + i * heights[c])
                 to[0] = value
                 to[1] = imaginary
-    return check != 0
+    return bad
 
 
 cdef void store(

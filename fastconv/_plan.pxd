@@ -23,6 +23,7 @@ cdef struct Geometry:
     Py_ssize_t* set_taps             # [n_sets + 1] kernel taps of the sets before
     # how x is held
     bint by_batch                    # lanes run along the batch: x is laid out anew, once
+    Py_ssize_t pixel_step            # by_batch: numbers from one pixel to the next
     bint flat                        # lanes run on from row to row of a task
     Py_ssize_t row_pitch             # flat: lanes from one row to the next
     # blocks

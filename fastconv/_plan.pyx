@@ -257,7 +257,10 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
     if g.by_batch:
         g.rows_bytes = 0
         g.pitch = g.lane.n_in
-        g.relaid = g.groups * g.c_in * g.components * g.pitch
+        # An odd number of vectors, so that pixels do not meet in one set of the cache.
+        g.pixel_step = ceil_div(g.c_in * g.components * g.pitch, g.vector) // 2 * 2 * g.vector
+        g.pixel_step += g.vector
+        g.relaid = g.groups * g.pixel_step
         for i in range(g.n_outer):
             g.relaid *= g.outer[i].n_in
         # The last tile reads all its lanes.
