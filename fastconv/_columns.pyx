@@ -10,7 +10,7 @@ from libc.string cimport memset
 
 from fastconv._arith cimport ceil_div, clip, floor_div, round_up
 from fastconv._memory cimport Buffer, aligned, enter_fenv, fenv_t, kernel_table, leave_fenv
-from fastconv._types cimport MAX_AXES, KernelTable, log2_height, panel_height
+from fastconv._types cimport MAX_AXES, KernelTable, Run, log2_height, panel_height
 
 cdef enum:
     PIXELS = 64           # pixels of a block
@@ -50,9 +50,8 @@ cdef inline Py_ssize_t tile_vectors(
 
 cdef void pack_pixels(const Columns* c, Py_ssize_t task) noexcept nogil:
     """Bring one block of pixels of one group into panels."""
-    cdef Py_ssize_t src_at[PIXELS]
-    cdef Py_ssize_t dst_at[PIXELS]
-    cdef Py_ssize_t heights[PIXELS]
+    cdef Run runs[PIXELS]
+    cdef Run* run
     cdef Py_ssize_t blocks = ceil_div(c.pixels, PIXELS)
     cdef Py_ssize_t first = task % blocks * PIXELS, group = task // blocks
     cdef Py_ssize_t n = min(PIXELS, c.pixels - first), m = 0, height, i, a, rest
@@ -60,16 +59,18 @@ cdef void pack_pixels(const Columns* c, Py_ssize_t task) noexcept nogil:
         height = panel_height(c.height, n - m)
         for i in range(height):
             rest = first + m + i
-            src_at[m + i] = 0
+            run = &runs[m + i]
+            run.src = 0
             for a in range(c.rank - 1, -1, -1):
-                src_at[m + i] += rest % c.n_in[a] * c.x_step[a]
+                run.src += rest % c.n_in[a] * c.x_step[a]
                 rest //= c.n_in[a]
-            src_at[m + i] += rest * c.x_image
-            dst_at[m + i] = (first + m) * c.c_in + i
-            heights[m + i] = height
+            run.src += rest * c.x_image
+            run.dst = (first + m) * c.c_in + i
+            run.height = height
+            run.count = 1
         m += height
     c.k.pack[c.code](
-        c.x + group * c.c_in * c.x_channel, c.x_channel, c.c_in, 1, src_at, dst_at, heights, n,
+        c.x + group * c.c_in * c.x_channel, c.x_channel, c.c_in, 1, runs, n,
         c.panels + group * c.pixels * c.c_in * c.size,
     )
 

@@ -10,11 +10,11 @@ from fastconv._arith cimport ceil_div, clip, floor_div
 from fastconv._memory cimport Buffer, aligned, fenv_t, kernel_table, leave_fenv, enter_fenv
 from fastconv._plan cimport Geometry, Plan
 from fastconv._types cimport (
-    MAX_AXES, Axis, KernelTable, class_first, class_size, log2_height, panel_height, phase_taps,
+    MAX_AXES, Axis, KernelTable, Run, class_first, class_size, log2_height, panel_height, phase_taps,
 )
 
 cdef enum:
-    COLUMNS = 1024        # columns of weights that are packed at a time
+    RUNS = 256            # runs of weights or of pixels that are packed at a time
     TAPS = 64             # taps of the kernel whose places are worked out at a time
     PACK_CHANNELS = 64    # input channels that one packing task takes
 
@@ -110,6 +110,22 @@ cdef void place_tap(
     place.rows = n_co * place.row_step
 
 
+cdef struct Panel:
+    Py_ssize_t start, height
+
+
+cdef inline Panel panel_of(Py_ssize_t row, Py_ssize_t rows, Py_ssize_t tallest) noexcept nogil:
+    """The panel that a row is in: panels of the tallest tile, then of powers of two."""
+    cdef Panel panel
+    panel.height = tallest
+    panel.start = row // tallest * tallest
+    while panel.height > rows - panel.start:
+        panel.height >>= 1
+        if row >= panel.start + panel.height and panel.height <= rows - panel.start:
+            panel.start += panel.height
+    return panel
+
+
 cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
     """Pack some input channels of one block of output channels; whether Inf or NaN was seen.
 
@@ -119,10 +135,11 @@ cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
     """
     cdef const Geometry* g = c.g
     cdef TapPlace places[TAPS]
+    cdef Run runs[RUNS]
     cdef const TapPlace* place
-    cdef Py_ssize_t src_at[COLUMNS]
-    cdef Py_ssize_t dst_at[COLUMNS]
-    cdef Py_ssize_t heights[COLUMNS]
+    cdef const TapPlace* next_place
+    cdef Run* run
+    cdef Panel panel
     cdef Py_ssize_t parts = ceil_div(g.c_in, PACK_CHANNELS)
     cdef Py_ssize_t ci = task % parts * PACK_CHANNELS
     cdef Py_ssize_t block = task // parts % g.n_channel_blocks
@@ -132,80 +149,90 @@ cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
     cdef Py_ssize_t n_co = min(g.channel_block, g.c_out - co_0)
     cdef const char* src = c.w + (group * g.c_in + ci) * g.w_in + co_0 * g.w_out
     cdef char* dst = c.packed + (group * g.c_out + co_0) * g.taps * g.c_in * g.components * g.size
-    cdef Py_ssize_t first, n, e, i, co, row, start, left, height, columns = 0
+    cdef Py_ssize_t first = 0, n, e, i, co, row, end, n_runs = 0
+    # A run goes along the index whose steps are neighbours in a panel.
     cdef bint by_tap = g.lane.n_phases * g.components >= g.height
     cdef bint bad = False
-    first = 0
     while first < g.taps:
         n = min(TAPS, g.taps - first)
         for e in range(n):
             place_tap(
                 g, (first + e) // g.lane.kernel, (first + e) % g.lane.kernel, n_co, &places[e])
-        # The index whose steps are neighbours in a panel runs innermost.
-        for i in range(n * n_co):
-            if by_tap:
-                co = i // n
-                place = &places[i % n]
-            else:
-                co = i % n_co
-                place = &places[i // n_co]
+        i = 0
+        while i < n * n_co:
+            co = i // n if by_tap else i % n_co
+            e = i % n if by_tap else i // n_co
+            place = &places[e]
             row = place.row + co * place.row_step
-            height = g.height
-            start = row // height * height
-            left = place.rows - start
-            while height > left:
-                height >>= 1
-                if row >= start + height and height <= left:
-                    start += height
-                    left -= height
-            src_at[columns] = place.src + co * g.w_out
-            dst_at[columns] = (
-                place.base + start * place.taps * g.c_in
-                + (place.tap * g.c_in + ci) * height + row - start
+            panel = panel_of(row, place.rows, g.height)
+            end = panel.start + panel.height
+            run = &runs[n_runs]
+            run.src = place.src + co * g.w_out
+            run.dst = (
+                place.base + panel.start * place.taps * g.c_in
+                + (place.tap * g.c_in + ci) * panel.height + row - panel.start
             )
-            heights[columns] = height
-            columns += 1
-            if columns == COLUMNS:
+            run.height = panel.height
+            run.count = 1
+            if by_tap:
+                run.src_step = g.w_lane
+                run.dst_step = g.components
+                next_place = place + 1
+                while (
+                    e + run.count < n and next_place.tap == place.tap
+                    and next_place.base == place.base
+                    and next_place.row == place.row + run.count * g.components
+                    and row + run.count * g.components < end
+                    and next_place.src == place.src + run.count * g.w_lane
+                ):
+                    run.count += 1
+                    next_place += 1
+            else:
+                run.src_step = g.w_out
+                run.dst_step = place.row_step
+                run.count = min(n_co - co, (end - row + place.row_step - 1) // place.row_step)
+            i += run.count
+            n_runs += 1
+            if n_runs == RUNS:
                 bad |= c.k.pack[c.code](
-                    src, g.w_in, channels, g.components, src_at, dst_at, heights, columns, dst
-                )
-                columns = 0
+                    src, g.w_in, channels, g.components, runs, n_runs, dst)
+                n_runs = 0
         first += n
-    if columns:
-        bad |= c.k.pack[c.code](
-            src, g.w_in, channels, g.components, src_at, dst_at, heights, columns, dst
-        )
+    if n_runs:
+        bad |= c.k.pack[c.code](src, g.w_in, channels, g.components, runs, n_runs, dst)
     return bad
 
 
 # ------------------------------------------------------------------------------- input rows
 
 cdef void relay_task(const Call* c, Py_ssize_t task) noexcept nogil:
-    """Lay some pixels of one channel out as [group, pixel][channel][component][image]."""
+    """Lay one channel's pixels out as [group, pixel][channel][component][image], some rows."""
     cdef const Geometry* g = c.g
-    cdef Py_ssize_t src_at[COLUMNS]
-    cdef Py_ssize_t dst_at[COLUMNS]
-    cdef Py_ssize_t steps[COLUMNS]
-    cdef Py_ssize_t pixels = 1, i, part, rest, columns = 0, pixel, first, channel, per_task
-    for i in range(g.n_outer):
-        pixels *= g.outer[i].n_in
-    per_task = COLUMNS // g.components
-    first = task % ceil_div(pixels, per_task) * per_task
-    channel = task // ceil_div(pixels, per_task)
-    for pixel in range(first, min(first + per_task, pixels)):
+    cdef const Axis* last = &g.outer[g.n_outer - 1]
+    cdef Run runs[RUNS]
+    cdef Py_ssize_t lines = 1, i, part, rest, line, first, channel, per_task, n_runs = 0
+    for i in range(g.n_outer - 1):
+        lines *= g.outer[i].n_in
+    per_task = RUNS // g.components
+    first = task % ceil_div(lines, per_task) * per_task
+    channel = task // ceil_div(lines, per_task)
+    for line in range(first, min(first + per_task, lines)):
         for part in range(g.components):
-            rest = pixel
-            src_at[columns] = part * (g.element // g.components)
-            for i in range(g.n_outer - 1, -1, -1):
-                src_at[columns] += rest % g.outer[i].n_in * g.outer[i].x_step
+            rest = line
+            runs[n_runs].src = part * (g.element // g.components)
+            for i in range(g.n_outer - 2, -1, -1):
+                runs[n_runs].src += rest % g.outer[i].n_in * g.outer[i].x_step
                 rest //= g.outer[i].n_in
-            dst_at[columns] = pixel * g.pixel_step + part * g.pitch
-            steps[columns] = 1
-            columns += 1
+            runs[n_runs].src_step = last.x_step
+            runs[n_runs].dst = line * last.n_in * g.pixel_step + part * g.pitch
+            runs[n_runs].dst_step = g.pixel_step
+            runs[n_runs].height = 1
+            runs[n_runs].count = last.n_in
+            n_runs += 1
     c.k.pack[c.code](
-        c.x + channel * g.x_channel, g.lane.x_step, g.lane.n_in, 1, src_at, dst_at, steps, columns,
+        c.x + channel * g.x_channel, g.lane.x_step, g.lane.n_in, 1, runs, n_runs,
         c.relaid + (
-            channel // g.c_in * pixels * g.pixel_step
+            channel // g.c_in * lines * last.n_in * g.pixel_step
             + channel % g.c_in * g.components * g.pitch
         ) * g.size,
     )
@@ -785,7 +812,7 @@ def run(Plan plan, kernels, int code, x, packed, bias, y, relaid, scratch):
     cdef Buffer bias_buffer = Buffer(bias, False)
     cdef Buffer relaid_buffer = Buffer(relaid, True)
     cdef Buffer scratch_buffer = Buffer(scratch, True)
-    cdef Py_ssize_t relays = 0, pixels = 1
+    cdef Py_ssize_t relays = 0, lines = 1
     cdef char* mine
     call.g = g
     call.k = kernel_table(kernels)
@@ -803,9 +830,9 @@ def run(Plan plan, kernels, int code, x, packed, bias, y, relaid, scratch):
         fill_tasks = (fills + per_fill - 1) // per_fill
     call.relaid = aligned(relaid_buffer.view.buf)
     if g.by_batch:
-        for i in range(g.n_outer):
-            pixels *= g.outer[i].n_in
-        relays = g.groups * g.c_in * ceil_div(pixels, COLUMNS // g.components)
+        for i in range(g.n_outer - 1):
+            lines *= g.outer[i].n_in
+        relays = g.groups * g.c_in * ceil_div(lines, RUNS // g.components)
     with nogil:
         if workers == 1:
             for task in range(relays):

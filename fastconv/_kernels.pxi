@@ -12,7 +12,8 @@ from libc.stdint cimport (
 )
 
 from fastconv._types cimport (
-    MAX_ROWS, MAX_VECTORS, KernelTable, add_fn, load_fn, pack_fn, peak_fn, store_fn, tile_fn,
+    MAX_ROWS, MAX_VECTORS, KernelTable, Run, add_fn, load_fn, pack_fn, peak_fn, store_fn,
+    tile_fn,
 )
 
 cdef enum:
@@ -233,31 +234,40 @@ cdef void load(
 
 cdef bint pack(
         const element_t* src, Py_ssize_t channel_step, Py_ssize_t channels, Py_ssize_t components,
-        const Py_ssize_t* src_at, const Py_ssize_t* dst_at, const Py_ssize_t* heights,
-        Py_ssize_t columns, real_t* dst) noexcept nogil:
-    cdef Py_ssize_t i, c
-    cdef const char* row
+        const Run* runs, Py_ssize_t n_runs, real_t* dst) noexcept nogil:
+    cdef Py_ssize_t i, r, m
+    cdef const Run* run
+    cdef const char* from_
     cdef const element_t* pair
     cdef real_t value, imaginary
     cdef real_t* to
     cdef bint bad = False
     for i in range(channels):
-        row = <const char*> src + i * channel_step
-        if components == 1:
-            for c in range(columns):
-                convert[element_t, real_t]((<const element_t*> (row + src_at[c]))[0], &value)
-                # Inf - Inf and NaN - NaN are NaN; everything else is 0.
-                bad |= value - value != 0
-                dst[dst_at[c] + i * heights[c]] = value
-        else:
-            for c in range(columns):
-                pair = <const element_t*> (row + src_at[c])
-                convert[element_t, real_t](pair[0], &value)
-                convert[element_t, real_t](pair[1], &imaginary)
-                bad |= (value - value != 0) | (imaginary - imaginary != 0)
-                to = dst + (dst_at[c] + i * heights[c])
-                to[0] = value
-                to[1] = imaginary
+        for r in range(n_runs):
+            run = &runs[r]
+            from_ = <const char*> src + (i * channel_step + run.src)
+            to = dst + (run.dst + i * run.height)
+            # Inf - Inf and NaN - NaN are NaN; everything else is 0.
+            if components == 2:
+                for m in range(run.count):
+                    pair = <const element_t*> (from_ + m * run.src_step)
+                    convert[element_t, real_t](pair[0], &value)
+                    convert[element_t, real_t](pair[1], &imaginary)
+                    bad |= (value - value != 0) | (imaginary - imaginary != 0)
+                    to[m * run.dst_step] = value
+                    to[m * run.dst_step + 1] = imaginary
+            elif run.count == 8 and run.dst_step == 1:
+                for m in range(8):
+                    convert[element_t, real_t](
+                        (<const element_t*> (from_ + m * run.src_step))[0], &value)
+                    bad |= value - value != 0
+                    to[m] = value
+            else:
+                for m in range(run.count):
+                    convert[element_t, real_t](
+                        (<const element_t*> (from_ + m * run.src_step))[0], &value)
+                    bad |= value - value != 0
+                    to[m * run.dst_step] = value
     return bad
 
 

@@ -37,12 +37,19 @@ ctypedef void (*load_fn)(
     Py_ssize_t channels, Py_ssize_t components, Py_ssize_t n, Py_ssize_t before,
     Py_ssize_t width, Py_ssize_t pitch, void* dst) noexcept nogil
 
-# Scatter weights into panels: column c of input channel i goes to dst[dst_at[c] + i*heights[c]],
-# its imaginary part behind it. Returns whether one of them is Inf or NaN.
+# Columns of weights whose places are evenly apart, in the source and in a panel.
+cdef struct Run:
+    Py_ssize_t src, src_step         # in bytes
+    Py_ssize_t dst, dst_step
+    Py_ssize_t height                # of the panel: from one input channel to the next
+    Py_ssize_t count
+
+# Bring runs of columns into panels: number m of a run, of input channel i, goes to
+# dst[run.dst + i*run.height + m*run.dst_step], its imaginary part behind it. Returns whether one
+# of them is Inf or NaN.
 ctypedef bint (*pack_fn)(
     const char* src, Py_ssize_t channel_step, Py_ssize_t channels, Py_ssize_t components,
-    const Py_ssize_t* src_at, const Py_ssize_t* dst_at, const Py_ssize_t* heights,
-    Py_ssize_t columns, void* dst) noexcept nogil
+    const Run* runs, Py_ssize_t n_runs, void* dst) noexcept nogil
 
 # Write dst[u*lane_step + j*source_step] = sources[j][at + u] + bias[j] for u < n, j < n_sources,
 # cast to the result type.
