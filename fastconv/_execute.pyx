@@ -63,7 +63,7 @@ cdef struct TapPlace:
     Py_ssize_t base               # start of the panels of its set and class of the lane axis
     Py_ssize_t taps               # of that class
     Py_ssize_t tap                # its number among them
-    Py_ssize_t row, row_step      # row of output channel c: row + c*row_step
+    Py_ssize_t row                # of the first output channel; the others follow
     Py_ssize_t rows
 
 
@@ -105,9 +105,8 @@ cdef void place_tap(
         lane_taps -= 1
     place.taps = n_taps * lane_taps
     place.tap = tap * lane_taps + j
-    place.row = (p * size + phase) * g.components
-    place.row_step = phases * size * g.components
-    place.rows = n_co * place.row_step
+    place.row = (phase * phases + p) * n_co * g.components
+    place.rows = size * phases * n_co * g.components
 
 
 cdef struct Panel:
@@ -130,8 +129,8 @@ cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
     """Pack some input channels of one block of output channels; whether Inf or NaN was seen.
 
     Panels lie in the order (group, block of channels, set, class of the lane axis, panel of rows);
-    a panel is [outer tap][lane tap][input channel][row]. Rows are (channel, outer phase, lane
-    phase, component), so that the rows of neighbouring results are neighbours.
+    a panel is [outer tap][lane tap][input channel][row]. Rows are (lane phase, outer phase,
+    output channel, component).
     """
     cdef const Geometry* g = c.g
     cdef TapPlace places[TAPS]
@@ -150,8 +149,8 @@ cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
     cdef const char* src = c.w + (group * g.c_in + ci) * g.w_in + co_0 * g.w_out
     cdef char* dst = c.packed + (group * g.c_out + co_0) * g.taps * g.c_in * g.components * g.size
     cdef Py_ssize_t first = 0, n, e, i, co, row, end, n_runs = 0
-    # A run goes along the index whose steps are neighbours in a panel.
-    cdef bint by_tap = g.lane.n_phases * g.components >= g.height
+    # A run goes along the output channels, or along the taps where there are few channels.
+    cdef bint by_tap = n_co < 4
     cdef bint bad = False
     while first < g.taps:
         n = min(TAPS, g.taps - first)
@@ -163,7 +162,7 @@ cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
             co = i // n if by_tap else i % n_co
             e = i % n if by_tap else i // n_co
             place = &places[e]
-            row = place.row + co * place.row_step
+            row = place.row + co * g.components
             panel = panel_of(row, place.rows, g.height)
             end = panel.start + panel.height
             run = &runs[n_runs]
@@ -176,21 +175,23 @@ cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
             run.count = 1
             if by_tap:
                 run.src_step = g.w_lane
-                run.dst_step = g.components
+                run.dst_step = 0
                 next_place = place + 1
+                if e + 1 < n:
+                    run.dst_step = next_place.row - place.row
                 while (
-                    e + run.count < n and next_place.tap == place.tap
+                    run.dst_step > 0 and e + run.count < n and next_place.tap == place.tap
                     and next_place.base == place.base
-                    and next_place.row == place.row + run.count * g.components
-                    and row + run.count * g.components < end
+                    and next_place.row == place.row + run.count * run.dst_step
+                    and row + run.count * run.dst_step < end
                     and next_place.src == place.src + run.count * g.w_lane
                 ):
                     run.count += 1
                     next_place += 1
             else:
                 run.src_step = g.w_out
-                run.dst_step = place.row_step
-                run.count = min(n_co - co, (end - row + place.row_step - 1) // place.row_step)
+                run.dst_step = g.components
+                run.count = min(n_co - co, (end - row) // g.components)
             i += run.count
             n_runs += 1
             if n_runs == RUNS:
@@ -398,9 +399,9 @@ cdef inline const char* acc_row(
     if lane_phase >= n_class:
         before = p.channels * p.phases * n_class
         lane_phase -= n_class
-        n_class = g.lane.n_phases - n_class
     return c.acc + (
-        (before + (channel * p.phases + phase) * n_class + lane_phase) * g.components * row_bytes
+        (before + (lane_phase * p.phases + phase) * p.channels + channel)
+        * g.components * row_bytes
     )
 
 
@@ -506,7 +507,7 @@ cdef void store_by_channel(
 
 cdef void store_panel(
         const Call* c, const Place* p, Py_ssize_t row_0, Py_ssize_t height, Py_ssize_t class_0,
-        Py_ssize_t n_class, Py_ssize_t q, Py_ssize_t n, Py_ssize_t row_bytes) noexcept nogil:
+        Py_ssize_t q, Py_ssize_t n, Py_ssize_t row_bytes) noexcept nogil:
     """Store the rows of one panel one by one."""
     cdef const Geometry* g = c.g
     cdef Py_ssize_t m, row, part, lane_phase, phase, channel
@@ -516,10 +517,10 @@ cdef void store_panel(
         row = row_0 + m
         part = row % g.components
         row //= g.components
-        lane_phase = class_0 + row % n_class
-        row //= n_class
+        channel = row % p.channels
+        row //= p.channels
         phase = row % p.phases
-        channel = row // p.phases
+        lane_phase = class_0 + row // p.phases
         if outer_result(c, p, phase, &y):
             source = c.acc + m * row_bytes
             store_phase(
@@ -548,13 +549,12 @@ cdef inline void run_tile(
 
 cdef void run_together(
         const Call* c, Place* p, Py_ssize_t lane, Py_ssize_t vectors, Py_ssize_t ci,
-        Py_ssize_t channels) noexcept nogil:
+        Py_ssize_t channels, char* acc) noexcept nogil:
     """All panels of a set against one tile of lanes; their accumulators follow each other."""
     cdef const Geometry* g = c.g
     cdef Py_ssize_t row_bytes = vectors * g.vector * g.size
     cdef Py_ssize_t cls, lane_taps, rows, row, height
     cdef Py_ssize_t panel = panel_start(c, p)
-    cdef char* acc = c.acc
     for cls in range(g.lane.n_classes):
         lane_taps = phase_taps(&g.lane, class_first(&g.lane, cls))
         rows = p.channels * p.phases * class_size(&g.lane, cls) * g.components
@@ -572,13 +572,12 @@ cdef void run_apart(
         Py_ssize_t vectors) noexcept nogil:
     """All panels of a set against one tile of lanes, each stored before the next one."""
     cdef const Geometry* g = c.g
-    cdef Py_ssize_t cls, first, n_class, lane_taps, rows, row, height, ci, channels
+    cdef Py_ssize_t cls, first, lane_taps, rows, row, height, ci, channels
     cdef Py_ssize_t panel = panel_start(c, p)
     for cls in range(g.lane.n_classes):
         first = class_first(&g.lane, cls)
-        n_class = class_size(&g.lane, cls)
         lane_taps = phase_taps(&g.lane, first)
-        rows = p.channels * p.phases * n_class * g.components
+        rows = p.channels * p.phases * class_size(&g.lane, cls) * g.components
         row = 0
         while row < rows:
             height = panel_height(g.height, rows - row)
@@ -591,7 +590,7 @@ cdef void run_apart(
                 if ci >= g.c_in:
                     break
             store_runs(
-                c, p, lane, n, vectors * g.vector * g.size, row, height, first, n_class)
+                c, p, lane, n, vectors * g.vector * g.size, row, height, first)
             panel += height * p.set_taps * lane_taps * g.c_in
             row += height
 
@@ -613,8 +612,7 @@ cdef inline void load_part(
 
 cdef void store_runs(
         const Call* c, Place* p, Py_ssize_t lane, Py_ssize_t n, Py_ssize_t row_bytes,
-        Py_ssize_t row_0, Py_ssize_t height, Py_ssize_t class_0,
-        Py_ssize_t n_class) noexcept nogil:
+        Py_ssize_t row_0, Py_ssize_t height, Py_ssize_t class_0) noexcept nogil:
     """Store lanes [lane, lane + n) of a task: a run for each row of the result they are in.
 
     `height` rows of one panel, from `row_0` on; or all that was accumulated, if it is 0.
@@ -630,7 +628,7 @@ cdef void store_runs(
             run = min(run, g.row_pitch - q)
         p.tile_lane = done
         if height:
-            store_panel(c, p, row_0, height, class_0, n_class, q, run, row_bytes)
+            store_panel(c, p, row_0, height, class_0, q, run, row_bytes)
         elif g.interleaved:
             store_interleaved(c, p, q, run, row_bytes)
         else:
@@ -657,12 +655,104 @@ cdef void run_set(const Call* c, Place* p) noexcept nogil:
             while True:
                 channels = min(g.depth_block, g.c_in - ci)
                 load_part(c, p, ci, channels)
-                run_together(c, p, lane, vectors, ci, channels)
+                run_together(c, p, lane, vectors, ci, channels, c.acc)
                 ci += g.depth_block
                 if ci >= g.c_in:
                     break
-            store_runs(c, p, lane, n, vectors * g.vector * g.size, 0, 0, 0, 0)
+            store_runs(c, p, lane, n, vectors * g.vector * g.size, 0, 0, 0)
         lane += n
+
+
+cdef void store_gathered(
+        const Call* c, const Place* p, Py_ssize_t other_phases, Py_ssize_t lane, Py_ssize_t n,
+        Py_ssize_t row_bytes) noexcept nogil:
+    """Store the rows that a task has collected: for each image, a run of each result row."""
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t last = g.n_outer - 1
+    cdef const Axis* rows = &g.outer[last]
+    cdef Py_ssize_t low = max(0, p.row_lo * rows.stride - rows.crop)
+    cdef Py_ssize_t high = min(rows.n_out, p.row_hi * rows.stride - rows.crop)
+    cdef Py_ssize_t channel, other, rest, i, o, f, r, cls, at, part, position, number
+    cdef const char* row
+    cdef const char* bias
+    cdef char* y
+    cdef bint inside
+    number = g.element // g.components
+    for other in range(other_phases):
+        rest = other
+        inside = True
+        y = p.y + (p.lane_lo + lane) * g.lane.y_step + low * rows.y_step
+        for i in range(last - 1, -1, -1):
+            position = p.q[i] * g.outer[i].stride - g.outer[i].crop
+            position += (p.first[i] + rest % p.size[i]) * g.outer[i].dilation
+            rest //= p.size[i]
+            inside = inside and 0 <= position < g.outer[i].n_out
+            y += position * g.outer[i].y_step
+        if not inside:
+            continue
+        for channel in range(p.channels):
+            bias = c.bias + (p.group * g.c_out + p.channel_0 + channel) * g.components * g.size
+            at = 0
+            for o in range(low, high):
+                f = o + rows.crop
+                r = f % rows.stride
+                cls = r if not rows.merged else 1 if r >= class_size(rows, 0) else 0
+                row = c.acc + (
+                    (
+                        ((f // rows.stride - p.row_lo) * rows.n_phases + class_first(rows, cls))
+                        * other_phases
+                        + other * class_size(rows, cls) + r - class_first(rows, cls)
+                    ) * p.channels + channel
+                ) * g.components * row_bytes
+                for part in range(g.components):
+                    c.sources[at] = row + part * row_bytes
+                    memcpy(c.source_bias + at * g.size, bias + part * g.size, g.size)
+                    at += 1
+            c.k.store[c.code](
+                c.sources, c.source_bias, at, 0, n, y + channel * g.y_channel, g.lane.y_step,
+                number,
+            )
+
+
+cdef void run_gathered(const Call* c, Place* p) noexcept nogil:
+    """All sets of a task, the results of whole rows collected before they are stored."""
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t last = g.n_outer - 1
+    cdef const Axis* rows = &g.outer[last]
+    cdef Py_ssize_t lanes = p.lane_hi - p.lane_lo
+    cdef Py_ssize_t lane, n, left, vectors, other, others, cls, row, row_bytes, ci
+    cdef bint any_inside
+    for other in range(g.n_sets // rows.n_classes):
+        lane = 0
+        while lane < lanes:
+            left = ceil_div(lanes - lane, g.vector)
+            vectors = ceil_div(left, ceil_div(left, 3))
+            n = min(lanes - lane, vectors * g.vector)
+            row_bytes = vectors * g.vector * g.size
+            any_inside = False
+            others = 1
+            for row in range(p.row_lo, p.row_hi):
+                for cls in range(rows.n_classes):
+                    p.set = other * rows.n_classes + cls
+                    p.q[last] = row
+                    if not enter_set(c, p):
+                        continue
+                    any_inside = True
+                    others = p.phases // p.size[last]
+                    ci = 0
+                    while True:
+                        run_together(
+                            c, p, lane, vectors, ci, min(g.depth_block, g.c_in - ci),
+                            c.acc + (
+                                ((row - p.row_lo) * rows.n_phases + p.first[last])
+                                * others * p.channels * g.components * row_bytes
+                            ))
+                        ci += g.depth_block
+                        if ci >= g.c_in:
+                            break
+            if any_inside:
+                store_gathered(c, p, others, lane, n, row_bytes)
+            lane += n
 
 
 # ------------------------------------------------------------------------------- tasks
@@ -697,6 +787,9 @@ cdef void run_task(const Call* c, Py_ssize_t task) noexcept nogil:
             p.image * g.y_image + (p.group * g.c_out + p.channel_0) * g.y_channel
         )
         row = p.row_lo
+        if g.gathered:
+            run_gathered(c, &p)
+            row = p.row_hi
         while row < p.row_hi:
             for p.set in range(g.n_sets):
                 p.q[last] = row
@@ -739,7 +832,10 @@ cdef void lay_out(Call* c, char* scratch) noexcept nogil:
     cdef Py_ssize_t taps = rows.max_taps, sources, i
     for i in range(g.n_outer - 1):
         taps *= g.outer[i].max_taps
-    sources = max(g.lane.n_phases, g.channel_block) * g.components
+    sources = max(g.lane.n_phases, g.channel_block)
+    if g.gathered:
+        sources = max(sources, g.row_block * rows.stride)
+    sources *= g.components
     c.rows = scratch
     c.acc = scratch + g.rows_bytes
     c.taps = <Py_ssize_t*> (c.acc + g.acc_bytes)

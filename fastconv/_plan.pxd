@@ -24,6 +24,7 @@ cdef struct Geometry:
     # how x is held
     bint by_batch                    # lanes run along the batch: x is laid out anew, once
     Py_ssize_t pixel_step            # by_batch: numbers from one pixel to the next
+    bint gathered                    # by_batch: rows of the result are stored whole
     bint flat                        # lanes run on from row to row of a task
     Py_ssize_t row_pitch             # flat: lanes from one row to the next
     # blocks

@@ -18,6 +18,7 @@ cdef enum:
     ROWS_BYTES = 1 << 19        # x that a task holds: half of a usual second-level cache
     ROWS_LIMIT = 5 << 19        # ... and at most, so that a worker stays below 4 MiB
     MAX_ROW_BLOCK = 64          # rows of a task at most
+    GATHERED_RESULTS = 32       # neighbours in a row of the result that are collected
     ACC_ROWS = 256              # rows of accumulators that are stored at once
     PACKED_BYTES = 1 << 19      # weights that are used again and again from the cache
     MAX_SOURCES = 2048          # phases that are interleaved at once
@@ -179,6 +180,11 @@ cdef Py_ssize_t flat_pitch(const Geometry* g, Py_ssize_t row_block) noexcept:
     return pitch + g.vector if pitch * g.size % 4096 == 0 else pitch
 
 
+cdef double balance(Py_ssize_t tasks, Py_ssize_t workers) noexcept:
+    """The share of time that workers are busy with equal tasks."""
+    return <double> tasks / (max(1, ceil_div(tasks, workers)) * workers)
+
+
 cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
     """Cut the work into blocks that stay in the cache and tasks for every worker."""
     cdef Axis* rows = &g.outer[g.n_outer - 1]
@@ -186,8 +192,13 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
     cdef Py_ssize_t n_rows = rows.q_hi - rows.q_lo
     cdef Py_ssize_t other_taps = 1, others = g.images * g.groups
     cdef Py_ssize_t per_row, fitting, i, merged, sources, wanted, channel_bytes, slot
-    cdef Py_ssize_t block, width, held_bytes
+    cdef Py_ssize_t block, width, held_bytes, fewest
     cdef double best, score
+    # Along the batch the lanes are far apart in the result, so its rows are collected first.
+    g.gathered = (
+        g.by_batch and not g.by_channel and n_rows > 0 and covers(rows)
+        and rows.y_step == g.element
+    )
     for i in range(g.n_outer - 1):
         other_taps *= g.outer[i].max_taps
         others *= g.outer[i].q_hi - g.outer[i].q_lo
@@ -248,6 +259,10 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
                 best = score
                 g.row_block = block
         g.row_slots = g.row_block + rows.span
+    if g.by_batch:
+        g.row_block = 1
+        if g.gathered:
+            g.row_block = min(n_rows, max(1, GATHERED_RESULTS // rows.stride))
     g.n_row_blocks = ceil_div(n_rows, g.row_block)
     g.rows_bytes = round_up(other_taps * g.row_slots * slot * g.pitch, 64)
     if g.flat:
@@ -272,9 +287,14 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
         if g.outer[i].merged:
             merged *= largest_class(&g.outer[i])
     sources = merged * g.lane.n_phases * g.components
+    if g.gathered:
+        # All phases of the rows' axis, for each row of a task.
+        if rows.merged:
+            sources //= largest_class(rows)
+        sources *= rows.n_phases * g.row_block
     channel_bytes = g.taps * g.c_in * g.components * g.size
     g.channel_block = min(
-        max(1, ACC_ROWS // sources), max(8, PACKED_BYTES // max(channel_bytes, 1))
+        max(1, (4 if g.gathered else 1) * ACC_ROWS // sources), max(8, PACKED_BYTES // max(channel_bytes, 1))
     )
     others *= g.n_row_blocks * g.n_lane_blocks
     if others < wanted:
@@ -285,7 +305,17 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
         g.channel_block = g.channel_block // 8 * 8
     g.channel_block = min(g.channel_block, max(g.c_out, 1))
     g.n_channel_blocks = ceil_div(g.c_out, g.channel_block)
-    g.channel_tasks = min(g.n_channel_blocks, max(1, ceil_div(wanted, max(others, 1))))
+    # Tasks that share a place read its rows of x again, unless x is laid out anew; a few more of
+    # them are worth it where they share out better.
+    g.channel_tasks = g.n_channel_blocks
+    if not g.by_batch:
+        fewest = min(g.n_channel_blocks, max(1, ceil_div(wanted, max(others, 1))))
+        best = 0
+        for block in range(fewest, min(fewest + 3, g.n_channel_blocks) + 1):
+            score = balance(others * block, workers)
+            if score > best + 0.03:
+                best = score
+                g.channel_tasks = block
     g.tasks = others * g.channel_tasks
     g.workers = max(1, min(workers, g.tasks))
 
@@ -298,7 +328,8 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
     g.list_bytes = round_up(
         2 * other_taps * rows.max_taps * sizeof(Py_ssize_t)
         + (sizeof(void*) + g.size)
-        * max(g.lane.n_phases * g.components, g.channel_block * g.components)
+        * g.components
+        * max(g.lane.n_phases, g.channel_block, g.row_block * rows.stride if g.gathered else 0)
         + 3 * g.vector * g.size, 64,
     ) + 64
     g.packed = g.groups * g.c_out * g.components * g.c_in * g.taps
