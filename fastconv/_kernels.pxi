@@ -235,39 +235,45 @@ cdef void load(
 cdef bint pack(
         const element_t* src, Py_ssize_t channel_step, Py_ssize_t channels, Py_ssize_t components,
         const Run* runs, Py_ssize_t n_runs, real_t* dst) noexcept nogil:
-    cdef Py_ssize_t i, r, m
+    cdef Py_ssize_t i, i_0, i_1, r, m
     cdef const Run* run
-    cdef const char* from_
+    cdef const char* place
     cdef const element_t* pair
     cdef real_t value, imaginary
     cdef real_t* to
     cdef bint bad = False
-    for i in range(channels):
+    # Steps from channel to channel and from panel to panel are often powers of two; by eights,
+    # neither the lines that are read nor those that are written drive each other from the cache.
+    i_0 = 0
+    while i_0 < channels:
+        i_1 = min(i_0 + 8, channels)
         for r in range(n_runs):
             run = &runs[r]
-            from_ = <const char*> src + (i * channel_step + run.src)
-            to = dst + (run.dst + i * run.height)
-            # Inf - Inf and NaN - NaN are NaN; everything else is 0.
-            if components == 2:
-                for m in range(run.count):
-                    pair = <const element_t*> (from_ + m * run.src_step)
-                    convert[element_t, real_t](pair[0], &value)
-                    convert[element_t, real_t](pair[1], &imaginary)
-                    bad |= (value - value != 0) | (imaginary - imaginary != 0)
-                    to[m * run.dst_step] = value
-                    to[m * run.dst_step + 1] = imaginary
-            elif run.count == 8 and run.dst_step == 1:
-                for m in range(8):
-                    convert[element_t, real_t](
-                        (<const element_t*> (from_ + m * run.src_step))[0], &value)
-                    bad |= value - value != 0
-                    to[m] = value
-            else:
-                for m in range(run.count):
-                    convert[element_t, real_t](
-                        (<const element_t*> (from_ + m * run.src_step))[0], &value)
-                    bad |= value - value != 0
-                    to[m * run.dst_step] = value
+            for i in range(i_0, i_1):
+                place = <const char*> src + (i * channel_step + run.src)
+                to = dst + (run.dst + i * run.height)
+                # Inf - Inf and NaN - NaN are NaN; everything else is 0.
+                if components == 2:
+                    for m in range(run.count):
+                        pair = <const element_t*> (place + m * run.src_step)
+                        convert[element_t, real_t](pair[0], &value)
+                        convert[element_t, real_t](pair[1], &imaginary)
+                        bad |= (value - value != 0) | (imaginary - imaginary != 0)
+                        to[m * run.dst_step] = value
+                        to[m * run.dst_step + 1] = imaginary
+                elif run.count == 8 and run.dst_step == 1:
+                    for m in range(8):
+                        convert[element_t, real_t](
+                            (<const element_t*> (place + m * run.src_step))[0], &value)
+                        bad |= value - value != 0
+                        to[m] = value
+                else:
+                    for m in range(run.count):
+                        convert[element_t, real_t](
+                            (<const element_t*> (place + m * run.src_step))[0], &value)
+                        bad |= value - value != 0
+                        to[m * run.dst_step] = value
+        i_0 = i_1
     return bad
 
 
