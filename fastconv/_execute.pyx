@@ -51,6 +51,7 @@ cdef struct Place:
     Py_ssize_t size[MAX_AXES]            # how many phases,
     Py_ssize_t taps[MAX_AXES]            # and how many taps each has
     Py_ssize_t phases, set_taps          # products of size and of taps
+    Py_ssize_t flat_lo, flat_hi          # rows of a flat task that have a result of the set
     Py_ssize_t n_rows                    # outer taps inside the input
     char* y                              # image and block of channels
 
@@ -338,7 +339,11 @@ cdef bint enter_set(const Call* c, Place* p) noexcept nogil:
         for j in range(p.q[i], q_last + 1):
             f = j * a.stride + p.first[i] * a.dilation - a.crop
             low = max(0, ceil_div(-f, a.dilation))
-            inside = inside or (low < p.size[i] and f + low * a.dilation < a.n_out)
+            if low < p.size[i] and f + low * a.dilation < a.n_out:
+                if i == last:
+                    p.flat_lo = p.flat_lo if inside else j
+                    p.flat_hi = j + 1
+                inside = True
         if not inside:
             return False
         j_lo[i] = max(0, ceil_div(p.q[i] - a.n_in + 1, a.shift))
@@ -642,7 +647,8 @@ cdef void run_set(const Call* c, Place* p) noexcept nogil:
     cdef Py_ssize_t lanes = p.lane_hi - p.lane_lo
     cdef Py_ssize_t lane = 0, n, left, vectors, ci, channels
     if g.flat:
-        lanes = (p.row_hi - p.row_lo) * g.row_pitch
+        lane = (p.flat_lo - p.row_lo) * g.row_pitch
+        lanes = (p.flat_hi - p.row_lo) * g.row_pitch
     while lane < lanes:
         # Tiles of one vector are the slowest: four vectors are two and two.
         left = ceil_div(lanes - lane, g.vector)

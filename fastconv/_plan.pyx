@@ -20,7 +20,7 @@ cdef enum:
     MAX_ROW_BLOCK = 64          # rows of a task at most
     GATHERED_RESULTS = 32       # neighbours in a row of the result that are collected
     ACC_ROWS = 256              # rows of accumulators that are stored at once
-    PACKED_BYTES = 1 << 19      # weights that are used again and again from the cache
+    PACKED_BYTES = 1 << 18      # weights that are used again and again from the cache
     MAX_SOURCES = 2048          # phases that are interleaved at once
     LIST_TAPS = 1 << 17         # outer taps in a list
     SERIAL_WORK = 1 << 20       # multiply-adds and bytes below which threads do not pay
