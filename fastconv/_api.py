@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from typing import Any, Literal, SupportsIndex, cast
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _isa, _methods, _threads
 from ._dtypes import as_numeric, bring, bring_scalar, native
 from ._problem import MAX_LENGTH, Problem, as_index, make_problem, multiply_adds
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 PerAxis = SupportsIndex | Sequence[SupportsIndex]
 Padding = (

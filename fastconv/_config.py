@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import statistics
 import sys
-import threading
 import time
 from typing import Any, Literal
 
@@ -66,18 +63,22 @@ def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, Any] |
     }
     if mode == "dicts":
         return config
+    import json
+
     print(json.dumps(config, indent=2))
     return None
 
 
 def _rate(job: Any, workers: int, repeats: int = 5) -> float:
     """Median over `repeats` of (sum of what `workers` threads' jobs return) per second."""
+    import threading
+
     rates = []
     for _ in range(repeats):
         done = [0.0] * workers
         start = threading.Barrier(workers + 1)
 
-        def work(i: int, done: list[float] = done, start: threading.Barrier = start) -> None:
+        def work(i: int, done: list[float] = done, start: Any = start) -> None:
             start.wait()
             done[i] = job(i)
 
@@ -89,7 +90,7 @@ def _rate(job: Any, workers: int, repeats: int = 5) -> float:
         for thread in team:
             thread.join()
         rates.append(sum(done) / (time.perf_counter() - begin))
-    return statistics.median(rates)
+    return sorted(rates)[repeats // 2]
 
 
 def peak_gflops(dtype: Any = np.float32, workers: int | None = None) -> float:

@@ -10,7 +10,8 @@ from fastconv._arith cimport ceil_div, clip, floor_div
 from fastconv._memory cimport Buffer, aligned, fenv_t, kernel_table, leave_fenv, enter_fenv
 from fastconv._plan cimport Geometry, Plan
 from fastconv._types cimport (
-    MAX_AXES, Axis, KernelTable, Run, class_first, class_size, log2_height, panel_height, phase_taps,
+    MAX_AXES, Axis, KernelTable, Run, class_first, class_size, log2_height, panel_height,
+    phase_taps,
 )
 
 cdef enum:

@@ -294,7 +294,8 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
         sources *= rows.n_phases * g.row_block
     channel_bytes = g.taps * g.c_in * g.components * g.size
     g.channel_block = min(
-        max(1, (4 if g.gathered else 1) * ACC_ROWS // sources), max(8, PACKED_BYTES // max(channel_bytes, 1))
+        max(1, (4 if g.gathered else 1) * ACC_ROWS // sources),
+        max(8, PACKED_BYTES // max(channel_bytes, 1)),
     )
     others *= g.n_row_blocks * g.n_lane_blocks
     if others < wanted:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
 from typing import SupportsIndex
 
 from ._problem import as_index
@@ -17,8 +16,8 @@ MOST_WORKERS = 256
 SERIAL_PRODUCTS = 1 << 18
 
 #: Where Linux tells a process its CPU quota: version 2, then version 1 of cgroups.
-CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
-CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
+CGROUP_V2 = "/sys/fs/cgroup/cpu.max"
+CGROUP_V1 = "/sys/fs/cgroup/cpu"
 
 _forked = False
 
@@ -34,14 +33,19 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+def _read(path: str | os.PathLike[str]) -> str:
+    with open(path, encoding="ascii") as file:
+        return file.read()
+
+
 def cgroup_quota() -> float:
     """CPUs that the container's quota allows; infinity where there is none."""
     try:
-        if CGROUP_V2.exists():
-            quota, period = CGROUP_V2.read_text().split()
+        if os.path.exists(CGROUP_V2):
+            quota, period = _read(CGROUP_V2).split()
         else:
-            quota = (CGROUP_V1 / "cpu.cfs_quota_us").read_text().strip()
-            period = (CGROUP_V1 / "cpu.cfs_period_us").read_text().strip()
+            quota = _read(os.path.join(CGROUP_V1, "cpu.cfs_quota_us")).strip()
+            period = _read(os.path.join(CGROUP_V1, "cpu.cfs_period_us")).strip()
         return math.inf if quota in ("max", "-1") else int(quota) / int(period)
     except (OSError, ValueError, ZeroDivisionError):
         return math.inf

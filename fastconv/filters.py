@@ -21,12 +21,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, SupportsFloat, SupportsIndex
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsFloat, SupportsIndex
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ._problem import as_index
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Filter", "bicubic", "bilinear", "binomial", "from_window", "lanczos"]
 
