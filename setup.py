@@ -129,13 +129,14 @@ class BuildExt(build_ext):
 
 def extensions():
     """The table as setuptools wants it."""
-    debug = ["-fsanitize=address", "-fno-omit-frame-pointer", "-g"] if DEBUG else []
+    # Python's own flags may ask for debugging symbols, which would double the size of the wheel.
+    debug = ["-fsanitize=address", "-fno-omit-frame-pointer", "-g"] if DEBUG else ["-g0"]
     return [
         Extension(
             f"fastconv.{name}",
             [f"fastconv/{name}.pyx"],
             extra_compile_args=[*flags, "-fvisibility=hidden", *debug],
-            extra_link_args=debug[:1],
+            extra_link_args=debug[:1] if DEBUG else [],
             depends=sorted(map(str, Path("fastconv").glob("*.px[di]"))),
         )
         for name, (flags, _, possible) in EXTENSIONS.items()

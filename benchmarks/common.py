@@ -57,8 +57,7 @@ def workers() -> int:
     """Threads that every implementation gets: what fastconv uses when it is not told."""
     from fastconv import _threads
 
-    limits = _threads.limits()
-    if "forked child" in limits:
+    if _threads.forked():
         raise RuntimeError("a forked process computes in one thread: use --launch-method spawn")
     return _threads.resolve(None)
 

@@ -29,6 +29,11 @@ def _after_fork() -> None:
     _forked = True
 
 
+def forked() -> bool:
+    """Whether this process is a forked child, which computes in one thread."""
+    return _forked
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
