@@ -123,6 +123,10 @@ def _windows(
         (i - 1) * s + dil * (k - 1) + 1
         for i, k, s, dil in zip(spatial_in, kernel, stride, dilation, strict=True)
     ]
+    if type(padding) is type(output_padding) is int and output_padding == 0 and output_size is None:
+        cropped = tuple([f - 2 * padding for f in full])
+        if min(cropped) >= 1:
+            return (padding,) * d, cropped
     extra = _per_axis(output_padding, "output_padding", d, 0)
     size = None if output_size is None else _per_axis(output_size, "output_size", d, 1)
     if isinstance(padding, str):
@@ -252,20 +256,9 @@ def make_problem(
     crop, spatial_out = _windows(
         spatial_in, kernel, stride, dilation, padding, output_padding, output_size
     )
-    for axis in range(d):
-        reach = (
-            (spatial_in[axis] - 1) * stride[axis]
-            + dilation[axis] * (kernel[axis] - 1)
-            + 1
-            + abs(crop[axis])
-            + spatial_out[axis]
-        )
-        if reach > MAX_LENGTH:
-            raise ValueError(
-                f"positions on spatial axis {axis} do not fit in {MAX_LENGTH}: length "
-                f"{spatial_in[axis]}, kernel {kernel[axis]}, stride {stride[axis]}, "
-                f"dilation {dilation[axis]}, crop {crop[axis]}, output {spatial_out[axis]}"
-            )
+    far = max(max(crop), -min(crop)) + max(spatial_out)
+    if far + max(spatial_in) * max(stride) + max(kernel) * max(dilation) > MAX_LENGTH:
+        _check_reach(spatial_in, kernel, stride, dilation, crop, spatial_out)
     if channels == "first":
         shape = (*batch, c_out, *spatial_out)
     elif channels == "last":
@@ -276,6 +269,25 @@ def make_problem(
         batch, groups, c_in, c_out, spatial_in, kernel, stride, dilation, crop, spatial_out,
         channels, shape,
     )
+
+
+def _check_reach(
+    spatial_in: tuple[int, ...],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    crop: tuple[int, ...],
+    spatial_out: tuple[int, ...],
+) -> None:
+    """Raise where a position on an axis does not fit in a machine integer."""
+    for axis, (i, k, s, d, c, o) in enumerate(
+        zip(spatial_in, kernel, stride, dilation, crop, spatial_out, strict=True)
+    ):
+        if (i - 1) * s + d * (k - 1) + 1 + abs(c) + o > MAX_LENGTH:
+            raise ValueError(
+                f"positions on spatial axis {axis} do not fit in {MAX_LENGTH}: length {i}, "
+                f"kernel {k}, stride {s}, dilation {d}, crop {c}, output {o}"
+            )
 
 
 def multiply_adds(problem: Problem) -> int:
