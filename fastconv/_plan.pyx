@@ -26,6 +26,9 @@ cdef enum:
     SERIAL_WORK = 1 << 20       # multiply-adds and bytes below which threads do not pay
     TASKS_PER_WORKER = 4
 
+# A tile of one vector has a load for each multiply-add and runs at about two thirds of the rate.
+cdef double SINGLE_VECTOR_RATE = 0.68
+
 
 cdef void make_axis(
         Axis* a, Py_ssize_t n_in, Py_ssize_t n_out, Py_ssize_t kernel, Py_ssize_t stride,
@@ -71,8 +74,7 @@ cdef double fill(const Axis* a, Py_ssize_t vector) noexcept:
     if n == 0:
         return 0
     cdef Py_ssize_t vectors = ceil_div(n, vector)
-    # A tile of one vector has a load for each multiply-add and runs at two thirds of the rate.
-    cdef double rate = 0.68 if vectors == 1 else 1.0
+    cdef double rate = SINGLE_VECTOR_RATE if vectors == 1 else 1.0
     return rate * (<double> n / (vectors * vector)) * (<double> a.n_in / (a.n_in + a.span))
 
 
@@ -180,6 +182,17 @@ cdef Py_ssize_t flat_pitch(const Geometry* g, Py_ssize_t row_block) noexcept:
     return pitch + g.vector if pitch * g.size % 4096 == 0 else pitch
 
 
+cdef double row_fill(const Geometry* g, Py_ssize_t lanes) noexcept:
+    """The useful share of the lanes' work when each row has vectors of its own."""
+    cdef Py_ssize_t vectors = max(1, ceil_div(lanes, g.vector))
+    return (SINGLE_VECTOR_RATE if vectors == 1 else 1.0) * lanes / (vectors * g.vector)
+
+
+cdef double flat_fill(const Geometry* g, Py_ssize_t lanes, Py_ssize_t rows) noexcept:
+    """The same when `rows` rows follow each other."""
+    return <double> rows * lanes / round_up(rows * g.row_pitch, g.vector)
+
+
 cdef double balance(Py_ssize_t tasks, Py_ssize_t workers) noexcept:
     """The share of time that workers are busy with equal tasks."""
     return <double> tasks / (max(1, ceil_div(tasks, workers)) * workers)
@@ -192,7 +205,7 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
     cdef Py_ssize_t n_rows = rows.q_hi - rows.q_lo
     cdef Py_ssize_t other_taps = 1, others = g.images * g.groups
     cdef Py_ssize_t per_row, fitting, i, merged, sources, wanted, channel_bytes, slot
-    cdef Py_ssize_t block, width, held_bytes, fewest
+    cdef Py_ssize_t block, width, held_bytes, fewest, pieces, most
     cdef double best, score
     # Along the batch the lanes are far apart in the result, so its rows are collected first.
     g.gathered = (
@@ -219,12 +232,16 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
         g.lane_block = 3 * g.vector
         if per_row * (g.lane.span + g.lane_block) > ROWS_LIMIT:
             g.lane_block = g.vector
-    # One row of lanes is the only parallel axis of a 1-D problem: cut it too.
-    while (
-        others * n_rows * ceil_div(lanes, g.lane_block) < wanted
-        and g.lane_block > 6 * g.vector + 4 * g.lane.span
-    ):
-        g.lane_block = round_up(ceil_div(g.lane_block, 2), 3 * g.vector)
+    # One row of lanes is the only parallel axis of a 1-D problem: cut it too, evenly, but into
+    # pieces that are longer than their halo.
+    pieces = ceil_div(lanes, g.lane_block)
+    most = max(pieces, lanes // (3 * g.vector + 2 * g.lane.span))
+    if others * n_rows * pieces < wanted and most >= workers:
+        pieces = max(pieces, ceil_div(wanted, max(others * n_rows, 1)))
+        pieces = min(round_up(pieces, workers), most // workers * workers)
+    g.lane_block = min(
+        g.lane_block, round_up(ceil_div(max(lanes, 1), max(pieces, 1)), g.vector)
+    )
     g.n_lane_blocks = ceil_div(lanes, g.lane_block)
     g.pitch = g.lane.span + round_up(g.lane_block, g.vector)
     if g.pitch * g.size % 4096 == 0:
@@ -234,18 +251,18 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
     g.row_block = 1
     g.row_slots = rows.max_taps
     g.row_pitch = g.lane.n_in + g.lane.span
-    # Short rows would leave the last vector of each half empty: run on into the next row.
+    # Short rows may leave the last vector of each half empty: run on into the next row then.
     g.flat = (
         not g.by_batch and n_rows > 1 and rows.shift == 1 and g.depth_block >= g.c_in
         and g.n_lane_blocks == 1 and lanes < 8 * g.vector
-        and 10 * lanes >= 9 * g.row_pitch
+        and flat_fill(g, lanes, min(n_rows, 4)) > 1.02 * row_fill(g, lanes)
     )
     if rows.shift == 1 and g.depth_block >= g.c_in:
         best = 0
         for block in range(1, min(n_rows, MAX_ROW_BLOCK) + 1):
             if g.flat:
                 width = flat_pitch(g, block)
-                score = <double> block * lanes / round_up(block * g.row_pitch, g.vector)
+                score = flat_fill(g, lanes, block)
                 held_bytes = other_taps * slot * width
             else:
                 # Each task reads the rows that its first row's taps reach back to.
