@@ -261,6 +261,15 @@ cdef bint pack(
                         bad |= (value - value != 0) | (imaginary - imaginary != 0)
                         to[m * run.dst_step] = value
                         to[m * run.dst_step + 1] = imaginary
+                elif (
+                    run.count == 8 and run.dst_step == 1
+                    and run.src_step == <Py_ssize_t> sizeof(element_t)
+                ):
+                    pair = <const element_t*> place
+                    for m in range(8):
+                        convert[element_t, real_t](pair[m], &value)
+                        bad |= value - value != 0
+                        to[m] = value
                 elif run.count == 8 and run.dst_step == 1:
                     for m in range(8):
                         convert[element_t, real_t](

@@ -9,7 +9,7 @@ vectors: the spatial axis that fills them best, or the batch.
 
 from libc.stdlib cimport free, malloc
 
-from fastconv._arith cimport ceil_div, floor_div, gcd, round_up
+from fastconv._arith cimport ceil_div, clip, floor_div, gcd, round_up
 from fastconv._types cimport (
     MAX_AXES, Axis, class_first, class_size, largest_class, phase_taps,
 )
@@ -188,9 +188,12 @@ cdef double row_fill(const Geometry* g, Py_ssize_t lanes) noexcept:
     return (SINGLE_VECTOR_RATE if vectors == 1 else 1.0) * lanes / (vectors * g.vector)
 
 
-cdef double flat_fill(const Geometry* g, Py_ssize_t lanes, Py_ssize_t rows) noexcept:
-    """The same when `rows` rows follow each other."""
-    return <double> rows * lanes / round_up(rows * g.row_pitch, g.vector)
+cdef double flat_fill(
+        const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows, Py_ssize_t block) noexcept:
+    """The same when the rows of each block follow each other."""
+    cdef Py_ssize_t used = n_rows // block * round_up(block * g.row_pitch, g.vector)
+    used += round_up(n_rows % block * g.row_pitch, g.vector)
+    return <double> n_rows * lanes / used
 
 
 cdef double balance(Py_ssize_t tasks, Py_ssize_t workers) noexcept:
@@ -205,7 +208,7 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
     cdef Py_ssize_t n_rows = rows.q_hi - rows.q_lo
     cdef Py_ssize_t other_taps = 1, others = g.images * g.groups
     cdef Py_ssize_t per_row, fitting, i, merged, sources, wanted, channel_bytes, slot
-    cdef Py_ssize_t block, width, held_bytes, fewest, pieces, most
+    cdef Py_ssize_t block, width, held_bytes, fewest, pieces, most, tasks
     cdef double best, score
     # Along the batch the lanes are far apart in the result, so its rows are collected first.
     g.gathered = (
@@ -255,14 +258,14 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
     g.flat = (
         not g.by_batch and n_rows > 1 and rows.shift == 1 and g.depth_block >= g.c_in
         and g.n_lane_blocks == 1 and lanes < 8 * g.vector
-        and flat_fill(g, lanes, min(n_rows, 4)) > 1.02 * row_fill(g, lanes)
+        and flat_fill(g, lanes, n_rows, min(n_rows, 4)) > 1.02 * row_fill(g, lanes)
     )
     if rows.shift == 1 and g.depth_block >= g.c_in:
         best = 0
         for block in range(1, min(n_rows, MAX_ROW_BLOCK) + 1):
             if g.flat:
                 width = flat_pitch(g, block)
-                score = flat_fill(g, lanes, block)
+                score = flat_fill(g, lanes, n_rows, block)
                 held_bytes = other_taps * slot * width
             else:
                 # Each task reads the rows that its first row's taps reach back to.
@@ -270,7 +273,9 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
                 held_bytes = other_taps * (block + rows.span) * slot * g.pitch
             if block > 1 and held_bytes > ROWS_BYTES:
                 break
-            if others * g.n_lane_blocks * ceil_div(n_rows, block) < wanted and block > 1:
+            # Where there are many output channels, their blocks can make up for fewer tasks.
+            tasks = others * g.n_lane_blocks * ceil_div(n_rows, block)
+            if block > 1 and tasks * clip(g.c_out // 32, 1, 4) < wanted:
                 break
             if score >= best:
                 best = score
