@@ -2,8 +2,8 @@
 
     python benchmarks/paste_table.py TIMES.json "text about machine, date and versions"
 
-TIMES.json holds milliseconds a call as {layer: {implementation: milliseconds}}, with "fastconv" among
-the implementations; an implementation that cannot do a layer is left out of it.
+TIMES.json holds milliseconds a call as {layer: {implementation: milliseconds}}, with "fastconv"
+among the implementations; an implementation that cannot do a layer is left out of it.
 """
 
 from __future__ import annotations
