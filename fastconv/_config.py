@@ -106,6 +106,32 @@ def peak_gflops(dtype: Any = np.float32, workers: int | None = None) -> float:
     return _rate(lambda i: _runtime.multiply_add_loop(kernels, compute, rounds), workers) / 1e9
 
 
+def tile_fraction(
+    dtype: Any = np.float32, height: int | None = None, vectors: int = 3, isa: str | None = None
+) -> float:
+    """Speed of a tile as a fraction of the multiply-add loop's, on one thread.
+
+    Both are compiled alike and run in turn, so that the ratio does not depend on the clock.
+    """
+    compute = TYPES[np.dtype(dtype).char].compute
+    kernels = _isa.kernels if isa is None else _isa.load(isa)
+    height = height or _runtime.tile_of(kernels, compute)[1]
+    rounds = 1 << 20
+    tiles = max(1, rounds // (16 * height * vectors))
+
+    def rate(loop: Any) -> float:
+        start = time.perf_counter()
+        operations: float = loop()
+        return operations / (time.perf_counter() - start)
+
+    ratios = sorted(
+        rate(lambda: _runtime.tile_loop(kernels, compute, height, vectors, tiles))
+        / rate(lambda: _runtime.multiply_add_loop(kernels, compute, rounds))
+        for _ in range(7)
+    )
+    return ratios[3]
+
+
 def bandwidth_gbs(workers: int | None = None) -> float:
     """GB/s of copying arrays larger than the caches, bytes read plus bytes written."""
     workers = _threads.resolve(workers)

@@ -1,7 +1,9 @@
 """What the compiler put into this build and what the machine it runs on offers."""
 
+from libc.stdlib cimport free, malloc
+
 from fastconv._memory cimport kernel_table
-from fastconv._types cimport KernelTable
+from fastconv._types cimport KernelTable, log2_height
 
 cdef extern from *:
     """
@@ -91,3 +93,29 @@ def multiply_add_loop(kernels, int compute, Py_ssize_t rounds):
     with nogil:
         operations = k.peak[compute](rounds, tag)
     return operations
+
+
+def tile_loop(
+    kernels, int compute, Py_ssize_t height, Py_ssize_t vectors, Py_ssize_t rounds,
+    Py_ssize_t depth=64,
+):
+    """Run a tile on operands in the first-level cache; the operations it did."""
+    cdef const KernelTable* k = kernel_table(kernels)
+    cdef Py_ssize_t size = 4 if compute == 0 else 8
+    cdef Py_ssize_t lanes = vectors * k.lanes[compute]
+    cdef Py_ssize_t tap = 0, i
+    cdef char* memory = <char*> malloc((depth * height + depth * lanes + height * lanes) * size)
+    cdef const void* row
+    if memory == NULL:
+        raise MemoryError("no memory for the operands of a tile")
+    for i in range((depth * height + depth * lanes) * size):
+        memory[i] = 0
+    row = memory + depth * height * size
+    with nogil:
+        for i in range(rounds):
+            k.tile[compute][log2_height(height)][vectors - 1](
+                memory, 0, &tap, &row, 1, 1, 0, 0, depth, lanes, 1,
+                memory + (depth * height + depth * lanes) * size, i > 0,
+            )
+    free(memory)
+    return 2.0 * rounds * depth * height * lanes
