@@ -294,9 +294,10 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
     if g.by_batch:
         g.rows_bytes = 0
         g.pitch = g.lane.n_in
-        # An odd number of vectors, so that pixels do not meet in one set of the cache.
-        g.pixel_step = ceil_div(g.c_in * g.components * g.pitch, g.vector) // 2 * 2 * g.vector
-        g.pixel_step += g.vector
+        g.pixel_step = g.c_in * g.components * g.pitch
+        if g.pixel_step >= 16 * g.vector:
+            # An odd number of vectors, so that pixels do not meet in one set of the cache.
+            g.pixel_step = (ceil_div(g.pixel_step, g.vector) // 2 * 2 + 1) * g.vector
         g.relaid = g.groups * g.pixel_step
         for i in range(g.n_outer):
             g.relaid *= g.outer[i].n_in

@@ -340,3 +340,19 @@ def test_a_refusal_leaves_out_untouched():
         out = np.full(shape, 7, "float32")
         if attempt(case, case.operands("float32"), "col2im", out=out) is None:
             assert (out == 7).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 300, 300), (1, 3, 90, 80), (64, 16, 4, 4), (7, 40, 9, 5)])
+@pytest.mark.parametrize("exact", [False, True])
+def test_x_laid_out_anew_is_one_copy(shape, exact):
+    """Lanes along the batch need one copy of x, an eighth larger at most, and a tile's overhang."""
+    from fastconv import _direct, _problem
+
+    w_shape = (shape[1], 8, 3, 3)
+    problem = _problem.make_problem(shape, w_shape, 2, 1, 0, None, 1, 1, 1)
+    x, w = np.empty(shape, np.float32), np.empty(w_shape, np.float32)
+    y = np.empty(problem.shape, np.float32)
+    plan = _direct.make_plan(problem, x.dtype, (x.strides, w.strides, y.strides), 2, exact)
+    assert plan.relaid <= x.size * 9 // 8 + 48
+    assert plan.relaid == 0 or plan.lane_axis == "batch"
+    assert not exact or plan.relaid >= x.size
