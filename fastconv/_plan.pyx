@@ -201,32 +201,20 @@ cdef double balance(Py_ssize_t tasks, Py_ssize_t workers) noexcept:
     return <double> tasks / (max(1, ceil_div(tasks, workers)) * workers)
 
 
-cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
-    """Cut the work into blocks that stay in the cache and tasks for every worker."""
-    cdef Axis* rows = &g.outer[g.n_outer - 1]
-    cdef Py_ssize_t lanes = g.lane.q_hi - g.lane.q_lo
-    cdef Py_ssize_t n_rows = rows.q_hi - rows.q_lo
-    cdef Py_ssize_t other_taps = 1, others = g.images * g.groups
-    cdef Py_ssize_t per_row, fitting, i, merged, sources, wanted, channel_bytes, slot
-    cdef Py_ssize_t block, width, held_bytes, fewest, pieces, most, tasks
-    cdef double best, score
-    # Along the batch the lanes are far apart in the result, so its rows are collected first.
-    g.gathered = (
-        g.by_batch and not g.by_channel and n_rows > 0 and covers(rows)
-        and rows.y_step == g.element
-    )
-    for i in range(g.n_outer - 1):
-        other_taps *= g.outer[i].max_taps
-        others *= g.outer[i].q_hi - g.outer[i].q_lo
-    slot = g.depth_block * g.components * g.size
-    cdef double work = macs + <double> others * n_rows * lanes * (g.c_in + g.c_out) * g.size
-    if work < SERIAL_WORK:
-        workers = 1
-    wanted = 1 if workers == 1 else TASKS_PER_WORKER * workers
+# What the cuts share: lengths in q, and how many tasks are wanted.
+cdef struct Cut:
+    Py_ssize_t lanes, rows           # positions q along the lanes and along the rows' axis
+    Py_ssize_t others                # places on all other axes, images and groups
+    Py_ssize_t other_taps            # taps of one phase on all other axes
+    Py_ssize_t slot                  # bytes that one position of a held row takes
+    Py_ssize_t workers, wanted
 
-    # Lanes: the whole axis if a row of it fits, else as many as do.
-    per_row = other_taps * rows.max_taps * slot
-    g.lane_block = max(lanes, 1)
+
+cdef void cut_lanes(Geometry* g, const Cut* cut) noexcept:
+    """The whole axis if a row of it fits into a task, else as many lanes as do."""
+    cdef Py_ssize_t per_row = cut.other_taps * g.outer[g.n_outer - 1].max_taps * cut.slot
+    cdef Py_ssize_t places = max(cut.others * cut.rows, 1), fitting, pieces, most
+    g.lane_block = max(cut.lanes, 1)
     if per_row * (g.lane.span + round_up(g.lane_block, g.vector)) > 2 * ROWS_BYTES:
         fitting = ROWS_BYTES // per_row - g.lane.span
         g.lane_block = max(fitting // (3 * g.vector) * 3 * g.vector, g.vector)
@@ -237,94 +225,95 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
             g.lane_block = g.vector
     # One row of lanes is the only parallel axis of a 1-D problem: cut it too, evenly, but into
     # pieces that are longer than their halo.
-    pieces = ceil_div(lanes, g.lane_block)
-    most = max(pieces, lanes // (3 * g.vector + 2 * g.lane.span))
-    if others * n_rows * pieces < wanted and most >= workers:
-        pieces = max(pieces, ceil_div(wanted, max(others * n_rows, 1)))
-        pieces = min(round_up(pieces, workers), most // workers * workers)
+    pieces = ceil_div(cut.lanes, g.lane_block)
+    most = max(pieces, cut.lanes // (3 * g.vector + 2 * g.lane.span))
+    if cut.others * cut.rows * pieces < cut.wanted and most >= cut.workers:
+        pieces = max(pieces, ceil_div(cut.wanted, places))
+        pieces = min(round_up(pieces, cut.workers), most // cut.workers * cut.workers)
     g.lane_block = min(
-        g.lane_block, round_up(ceil_div(max(lanes, 1), max(pieces, 1)), g.vector)
+        g.lane_block, round_up(ceil_div(max(cut.lanes, 1), max(pieces, 1)), g.vector)
     )
-    g.n_lane_blocks = ceil_div(lanes, g.lane_block)
+    g.n_lane_blocks = ceil_div(cut.lanes, g.lane_block)
     g.pitch = g.lane.span + round_up(g.lane_block, g.vector)
     if g.pitch * g.size % 4096 == 0:
         g.pitch += g.vector
 
-    # Rows: as many as fit and leave every worker some tasks; they share the halo of rows.
+
+cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
+    """As many rows as fit and leave every worker some tasks; they share the halo of rows."""
+    cdef const Axis* rows = &g.outer[g.n_outer - 1]
+    cdef Py_ssize_t block, held_bytes, tasks
+    cdef double best = 0, score
     g.row_block = 1
     g.row_slots = rows.max_taps
     g.row_pitch = g.lane.n_in + g.lane.span
     # Short rows may leave the last vector of each half empty: run on into the next row then.
     g.flat = (
-        not g.by_batch and n_rows > 1 and rows.shift == 1 and g.depth_block >= g.c_in
-        and g.n_lane_blocks == 1 and lanes < 8 * g.vector
-        and flat_fill(g, lanes, n_rows, min(n_rows, 4)) > 1.02 * row_fill(g, lanes)
+        not g.by_batch and cut.rows > 1 and rows.shift == 1 and g.depth_block >= g.c_in
+        and g.n_lane_blocks == 1 and cut.lanes < 8 * g.vector
+        and flat_fill(g, cut.lanes, cut.rows, min(cut.rows, 4)) > 1.02 * row_fill(g, cut.lanes)
     )
-    if rows.shift == 1 and g.depth_block >= g.c_in:
-        best = 0
-        for block in range(1, min(n_rows, MAX_ROW_BLOCK) + 1):
+    if rows.shift == 1 and g.depth_block >= g.c_in and not g.by_batch:
+        for block in range(1, min(cut.rows, MAX_ROW_BLOCK) + 1):
             if g.flat:
-                width = flat_pitch(g, block)
-                score = flat_fill(g, lanes, n_rows, block)
-                held_bytes = other_taps * slot * width
+                score = flat_fill(g, cut.lanes, cut.rows, block)
+                held_bytes = cut.other_taps * cut.slot * flat_pitch(g, block)
             else:
                 # Each task reads the rows that its first row's taps reach back to.
                 score = <double> block / (block + 0.25 * rows.span)
-                held_bytes = other_taps * (block + rows.span) * slot * g.pitch
-            if block > 1 and held_bytes > ROWS_BYTES:
-                break
+                held_bytes = cut.other_taps * (block + rows.span) * cut.slot * g.pitch
             # Where there are many output channels, their blocks can make up for fewer tasks.
-            tasks = others * g.n_lane_blocks * ceil_div(n_rows, block)
-            if block > 1 and tasks * clip(g.c_out // 32, 1, 4) < wanted:
+            tasks = cut.others * g.n_lane_blocks * ceil_div(cut.rows, block)
+            tasks *= clip(g.c_out // 32, 1, 4)
+            if block > 1 and (held_bytes > ROWS_BYTES or tasks < cut.wanted):
                 break
             if score >= best:
                 best = score
                 g.row_block = block
         g.row_slots = g.row_block + rows.span
-    if g.by_batch:
-        g.row_block = 1
-        if g.gathered:
-            g.row_block = min(n_rows, max(1, GATHERED_RESULTS // rows.stride))
-    g.n_row_blocks = ceil_div(n_rows, g.row_block)
-    g.rows_bytes = round_up(other_taps * g.row_slots * slot * g.pitch, 64)
+    g.rows_bytes = round_up(cut.other_taps * g.row_slots * cut.slot * g.pitch, 64)
     if g.flat:
         g.pitch = flat_pitch(g, g.row_block)
-        g.rows_bytes = round_up(other_taps * slot * g.pitch, 64)
-    g.relaid = 0
-    if g.by_batch:
-        g.rows_bytes = 0
-        g.pitch = g.lane.n_in
-        g.pixel_step = g.c_in * g.components * g.pitch
-        if g.pixel_step >= 16 * g.vector:
-            # An odd number of vectors, so that pixels do not meet in one set of the cache.
-            g.pixel_step = (ceil_div(g.pixel_step, g.vector) // 2 * 2 + 1) * g.vector
-        g.relaid = g.groups * g.pixel_step
-        for i in range(g.n_outer):
-            g.relaid *= g.outer[i].n_in
-        # The last tile reads all its lanes.
-        g.relaid += 3 * g.vector
+        g.rows_bytes = round_up(cut.other_taps * cut.slot * g.pitch, 64)
+    if g.gathered:
+        g.row_block = min(cut.rows, max(1, GATHERED_RESULTS // rows.stride))
+    g.n_row_blocks = ceil_div(cut.rows, g.row_block)
 
-    # Output channels: a block's accumulators and weights stay in the cache.
-    merged = 1
+
+cdef void lay_out_by_batch(Geometry* g) noexcept:
+    """Sizes of the copy of x that lanes along the batch read instead of rows of their task."""
+    cdef Py_ssize_t i
+    g.rows_bytes = 0
+    g.pitch = g.lane.n_in
+    g.pixel_step = g.c_in * g.components * g.pitch
+    if g.pixel_step >= 16 * g.vector:
+        # An odd number of vectors, so that pixels do not meet in one set of the cache.
+        g.pixel_step = (ceil_div(g.pixel_step, g.vector) // 2 * 2 + 1) * g.vector
+    g.relaid = g.groups * g.pixel_step
     for i in range(g.n_outer):
-        if g.outer[i].merged:
-            merged *= largest_class(&g.outer[i])
-    sources = merged * g.lane.n_phases * g.components
+        g.relaid *= g.outer[i].n_in
+    # The last tile reads all its lanes.
+    g.relaid += 3 * g.vector
+
+
+cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
+    """Blocks of output channels whose accumulators and weights stay in the cache; the tasks."""
+    cdef const Axis* rows = &g.outer[g.n_outer - 1]
+    cdef Py_ssize_t places = cut.others * g.n_row_blocks * g.n_lane_blocks
+    cdef Py_ssize_t channel_bytes = g.taps * g.c_in * g.components * g.size
+    cdef Py_ssize_t sources = g.lane.n_phases * g.components, kept, i, fewest, shares
+    cdef double best = 0, score
+    for i in range(g.n_outer):
+        if g.outer[i].merged and not (g.gathered and i == g.n_outer - 1):
+            sources *= largest_class(&g.outer[i])
     if g.gathered:
         # All phases of the rows' axis, for each row of a task.
-        if rows.merged:
-            sources //= largest_class(rows)
         sources *= rows.n_phases * g.row_block
-    channel_bytes = g.taps * g.c_in * g.components * g.size
-    g.channel_block = min(
-        max(1, (4 if g.gathered else 1) * ACC_ROWS // sources),
-        max(8, PACKED_BYTES // max(channel_bytes, 1)),
-    )
-    others *= g.n_row_blocks * g.n_lane_blocks
-    if others < wanted:
-        g.channel_block = min(
-            g.channel_block, max(1, ceil_div(g.c_out, ceil_div(wanted, max(others, 1))))
-        )
+    kept = ACC_ROWS * (4 if g.gathered else 1)
+    g.channel_block = min(max(1, kept // sources), max(8, PACKED_BYTES // max(channel_bytes, 1)))
+    if places < cut.wanted:
+        shares = ceil_div(cut.wanted, max(places, 1))
+        g.channel_block = min(g.channel_block, max(1, ceil_div(g.c_out, shares)))
     if g.channel_block > 8:
         g.channel_block = g.channel_block // 8 * 8
     g.channel_block = min(g.channel_block, max(g.c_out, 1))
@@ -333,29 +322,56 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
     # them are worth it where they share out better.
     g.channel_tasks = g.n_channel_blocks
     if not g.by_batch:
-        fewest = min(g.n_channel_blocks, max(1, ceil_div(wanted, max(others, 1))))
-        best = 0
-        for block in range(fewest, min(fewest + 3, g.n_channel_blocks) + 1):
-            score = balance(others * block, workers)
+        fewest = min(g.n_channel_blocks, max(1, ceil_div(cut.wanted, max(places, 1))))
+        for shares in range(fewest, min(fewest + 3, g.n_channel_blocks) + 1):
+            score = balance(places * shares, cut.workers)
             if score > best + 0.03:
                 best = score
-                g.channel_tasks = block
-    g.tasks = others * g.channel_tasks
-    g.workers = max(1, min(workers, g.tasks))
-
+                g.channel_tasks = shares
+    g.tasks = places * g.channel_tasks
+    g.workers = max(1, min(cut.workers, g.tasks))
     # Rows that are not stored together are stored panel by panel.
     if not g.interleaved and not g.by_channel:
         sources = 0
-    g.acc_bytes = round_up(
-        (g.channel_block * sources + g.height) * 3 * g.vector * g.size, 64
+    g.acc_bytes = round_up((g.channel_block * sources + g.height) * 3 * g.vector * g.size, 64)
+
+
+cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
+    """Cut the work into blocks that stay in the cache and tasks for every worker."""
+    cdef Cut cut
+    cdef const Axis* rows = &g.outer[g.n_outer - 1]
+    cdef Py_ssize_t i
+    cut.lanes = g.lane.q_hi - g.lane.q_lo
+    cut.rows = rows.q_hi - rows.q_lo
+    cut.others = g.images * g.groups
+    cut.other_taps = 1
+    for i in range(g.n_outer - 1):
+        cut.other_taps *= g.outer[i].max_taps
+        cut.others *= g.outer[i].q_hi - g.outer[i].q_lo
+    cut.slot = g.depth_block * g.components * g.size
+    cdef double work = (
+        macs + <double> cut.others * cut.rows * cut.lanes * (g.c_in + g.c_out) * g.size)
+    cut.workers = 1 if work < SERIAL_WORK else workers
+    cut.wanted = 1 if cut.workers == 1 else TASKS_PER_WORKER * cut.workers
+    # Along the batch the lanes are far apart in the result, so its rows are collected first.
+    g.gathered = (
+        g.by_batch and not g.by_channel and cut.rows > 0 and covers(rows)
+        and rows.y_step == g.element
     )
-    g.list_bytes = round_up(
-        2 * other_taps * rows.max_taps * sizeof(Py_ssize_t)
-        + (sizeof(void*) + g.size)
-        * g.components
-        * max(g.lane.n_phases, g.channel_block, g.row_block * rows.stride if g.gathered else 0)
-        + 3 * g.vector * g.size, 64,
-    ) + 64
+    g.relaid = 0
+    cut_lanes(g, &cut)
+    cut_rows(g, &cut)
+    if g.by_batch:
+        lay_out_by_batch(g)
+    cut_channels(g, &cut)
+    # Outer taps with their rows, sources with their bias, and a row of zeros.
+    i = max(g.lane.n_phases, g.channel_block)
+    if g.gathered:
+        i = max(i, g.row_block * rows.stride)
+    g.list_bytes = 64 + round_up(
+        2 * cut.other_taps * rows.max_taps * sizeof(Py_ssize_t)
+        + (sizeof(void*) + g.size) * g.components * i + 3 * g.vector * g.size, 64,
+    )
     g.packed = g.groups * g.c_out * g.components * g.c_in * g.taps
 
 
