@@ -10,8 +10,8 @@ from fastconv._arith cimport ceil_div, clip, floor_div
 from fastconv._memory cimport Buffer, aligned, fenv_t, kernel_table, leave_fenv, enter_fenv
 from fastconv._plan cimport Geometry, Plan
 from fastconv._types cimport (
-    MAX_AXES, Axis, KernelTable, Run, class_first, class_size, log2_height, panel_height,
-    phase_taps,
+    MAX_AXES, MAX_VECTORS, Axis, KernelTable, Run, class_first, class_size, log2_height,
+    panel_height, phase_taps,
 )
 
 cdef enum:
@@ -60,6 +60,15 @@ cdef struct Place:
 include "_execute_pack.pxi"
 include "_execute_load.pxi"
 include "_execute_store.pxi"
+
+
+cdef inline Py_ssize_t tile_vectors(Py_ssize_t lanes, Py_ssize_t vector) noexcept nogil:
+    """Vectors of the next tile when `lanes` are left.
+
+    Tiles of one vector are the slowest: four vectors are two and two.
+    """
+    cdef Py_ssize_t left = ceil_div(lanes, vector)
+    return ceil_div(left, ceil_div(left, MAX_VECTORS))
 
 
 cdef bint enter_set(const Call* c, Place* p) noexcept nogil:
@@ -148,23 +157,31 @@ cdef inline void run_tile(
 
 
 cdef void run_together(
-        const Call* c, Place* p, Py_ssize_t lane, Py_ssize_t vectors, Py_ssize_t ci,
-        Py_ssize_t channels, char* acc) noexcept nogil:
+        const Call* c, const Place* p, Py_ssize_t lane, Py_ssize_t vectors,
+        char* first_acc) noexcept nogil:
     """All panels of a set against one tile of lanes; their accumulators follow each other."""
     cdef const Geometry* g = c.g
     cdef Py_ssize_t row_bytes = vectors * g.vector * g.size
-    cdef Py_ssize_t cls, lane_taps, rows, row, height
-    cdef Py_ssize_t panel = panel_start(c, p)
-    for cls in range(g.lane.n_classes):
-        lane_taps = phase_taps(&g.lane, class_first(&g.lane, cls))
-        rows = p.channels * p.phases * class_size(&g.lane, cls) * g.components
-        row = 0
-        while row < rows:
-            height = panel_height(g.height, rows - row)
-            run_tile(c, p, panel, height, vectors, lane_taps, lane, ci, channels, acc)
-            panel += height * p.set_taps * lane_taps * g.c_in
-            acc += height * row_bytes
-            row += height
+    cdef Py_ssize_t cls, lane_taps, rows, row, height, panel, channels, ci = 0
+    cdef char* acc
+    while True:
+        channels = min(g.depth_block, g.c_in - ci)
+        load_part(c, p, ci, channels)
+        panel = panel_start(c, p)
+        acc = first_acc
+        for cls in range(g.lane.n_classes):
+            lane_taps = phase_taps(&g.lane, class_first(&g.lane, cls))
+            rows = p.channels * p.phases * class_size(&g.lane, cls) * g.components
+            row = 0
+            while row < rows:
+                height = panel_height(g.height, rows - row)
+                run_tile(c, p, panel, height, vectors, lane_taps, lane, ci, channels, acc)
+                panel += height * p.set_taps * lane_taps * g.c_in
+                acc += height * row_bytes
+                row += height
+        ci += g.depth_block
+        if ci >= g.c_in:
+            break
 
 
 cdef void run_apart(
@@ -207,33 +224,24 @@ cdef inline void load_part(
         const Call* c, const Place* p, Py_ssize_t ci, Py_ssize_t channels) noexcept nogil:
     """Read some input channels, where a task does not hold all at once."""
     if c.g.depth_block < c.g.c_in and not c.g.by_batch:
-        load_rows(c, p, p.row_lo + 1, ci, channels)
+        load_rows(c, p, ci, channels)
 
 
 cdef void run_set(const Call* c, Place* p) noexcept nogil:
     """All tiles of one set of outer phases at one place."""
     cdef const Geometry* g = c.g
     cdef Py_ssize_t lanes = p.lane_hi - p.lane_lo
-    cdef Py_ssize_t lane = 0, n, left, vectors, ci, channels
+    cdef Py_ssize_t lane = 0, n, vectors
     if g.flat:
         lane = (p.flat_lo - p.row_lo) * g.row_pitch
         lanes = (p.flat_hi - p.row_lo) * g.row_pitch
     while lane < lanes:
-        # Tiles of one vector are the slowest: four vectors are two and two.
-        left = ceil_div(lanes - lane, g.vector)
-        vectors = ceil_div(left, ceil_div(left, 3))
+        vectors = tile_vectors(lanes - lane, g.vector)
         n = min(lanes - lane, vectors * g.vector)
         if not g.interleaved and not g.by_channel:
             run_apart(c, p, lane, n, vectors)
         else:
-            ci = 0
-            while True:
-                channels = min(g.depth_block, g.c_in - ci)
-                load_part(c, p, ci, channels)
-                run_together(c, p, lane, vectors, ci, channels, c.acc)
-                ci += g.depth_block
-                if ci >= g.c_in:
-                    break
+            run_together(c, p, lane, vectors, c.acc)
             store_runs(c, p, lane, n, vectors * g.vector * g.size, 0, 0, 0)
         lane += n
 
@@ -244,13 +252,12 @@ cdef void run_gathered(const Call* c, Place* p) noexcept nogil:
     cdef Py_ssize_t last = g.n_outer - 1
     cdef const Axis* rows = &g.outer[last]
     cdef Py_ssize_t lanes = p.lane_hi - p.lane_lo
-    cdef Py_ssize_t lane, n, left, vectors, other, others, cls, row, row_bytes, ci
+    cdef Py_ssize_t lane, n, vectors, other, others, cls, row, row_bytes
     cdef bint any_inside
     for other in range(g.n_sets // rows.n_classes):
         lane = 0
         while lane < lanes:
-            left = ceil_div(lanes - lane, g.vector)
-            vectors = ceil_div(left, ceil_div(left, 3))
+            vectors = tile_vectors(lanes - lane, g.vector)
             n = min(lanes - lane, vectors * g.vector)
             row_bytes = vectors * g.vector * g.size
             any_inside = False
@@ -263,17 +270,12 @@ cdef void run_gathered(const Call* c, Place* p) noexcept nogil:
                         continue
                     any_inside = True
                     others = p.phases // p.size[last]
-                    ci = 0
-                    while True:
-                        run_together(
-                            c, p, lane, vectors, ci, min(g.depth_block, g.c_in - ci),
-                            c.acc + (
-                                ((row - p.row_lo) * rows.n_phases + p.first[last])
-                                * others * p.channels * g.components * row_bytes
-                            ))
-                        ci += g.depth_block
-                        if ci >= g.c_in:
-                            break
+                    run_together(
+                        c, p, lane, vectors,
+                        c.acc + (
+                            ((row - p.row_lo) * rows.n_phases + p.first[last])
+                            * others * p.channels * g.components * row_bytes
+                        ))
             if any_inside:
                 store_gathered(c, p, others, lane, n, row_bytes)
             lane += n
@@ -299,7 +301,7 @@ cdef void run_task(const Call* c, Py_ssize_t task) noexcept nogil:
     p.image = task % g.images
     share = task // g.images
     if g.depth_block >= g.c_in and not g.by_batch:
-        load_rows(c, &p, p.row_hi, 0, g.c_in)
+        load_rows(c, &p, 0, g.c_in)
     block = share * g.n_channel_blocks // g.channel_tasks
     block_hi = (share + 1) * g.n_channel_blocks // g.channel_tasks
     while block < block_hi:
@@ -350,20 +352,12 @@ cdef void fill_task(const Call* c, Py_ssize_t first, Py_ssize_t stop) noexcept n
 cdef void lay_out(Call* c, char* scratch) noexcept nogil:
     """Point to the parts of one worker's scratch."""
     cdef const Geometry* g = c.g
-    cdef const Axis* rows = &g.outer[g.n_outer - 1]
-    cdef Py_ssize_t taps = rows.max_taps, sources, i
-    for i in range(g.n_outer - 1):
-        taps *= g.outer[i].max_taps
-    sources = max(g.lane.n_phases, g.channel_block)
-    if g.gathered:
-        sources = max(sources, g.row_block * rows.stride)
-    sources *= g.components
     c.rows = scratch
     c.acc = scratch + g.rows_bytes
     c.taps = <Py_ssize_t*> (c.acc + g.acc_bytes)
-    c.tap_rows = <const void**> (c.taps + taps)
-    c.sources = c.tap_rows + taps
-    c.zeros = <char*> (c.sources + sources)
+    c.tap_rows = <const void**> (c.taps + g.list_taps)
+    c.sources = c.tap_rows + g.list_taps
+    c.zeros = <char*> (c.sources + g.list_sources)
     c.source_bias = c.zeros + 3 * g.vector * g.size
 
 
@@ -378,10 +372,10 @@ def pack(Plan plan, kernels, int code, w, packed):
     call.k = kernel_table(kernels)
     call.code = code
     call.w = <const char*> w_buffer.view.buf
-    call.packed = aligned(<char*> packed_buffer.view.buf)
+    call.packed = aligned(packed_buffer.view.buf)
     tasks = (
         plan.g.groups * plan.g.n_channel_blocks
-        * ((plan.g.c_in + PACK_CHANNELS - 1) // PACK_CHANNELS)
+        * ceil_div(plan.g.c_in, PACK_CHANNELS)
     )
     with nogil:
         if workers == 1 or tasks == 1:
@@ -437,15 +431,15 @@ def run(Plan plan, kernels, int code, x, packed, bias, y, relaid, scratch):
     call.code = code
     call.x = <const char*> x_buffer.view.buf
     call.y = <char*> y_buffer.view.buf
-    call.packed = aligned(<char*> packed_buffer.view.buf)
+    call.packed = aligned(packed_buffer.view.buf)
     call.bias = <const char*> bias_buffer.view.buf
-    mine = aligned(<char*> scratch_buffer.view.buf)
+    mine = aligned(scratch_buffer.view.buf)
     if not g.complete:
         fills = g.images * g.groups * g.c_out
         for i in range(g.n_outer):
             fills *= g.outer[i].n_out
         per_fill = max(1, fills // (8 * workers))
-        fill_tasks = (fills + per_fill - 1) // per_fill
+        fill_tasks = ceil_div(fills, per_fill)
     call.relaid = aligned(relaid_buffer.view.buf)
     if g.by_batch:
         for i in range(g.n_outer - 1):

@@ -34,9 +34,8 @@ cdef void relay_task(const Call* c, Py_ssize_t task) noexcept nogil:
 
 
 cdef void load_rows(
-        const Call* c, const Place* p, Py_ssize_t row_hi, Py_ssize_t ci,
-        Py_ssize_t channels) noexcept nogil:
-    """Read the rows of x that rows [p.row_lo, row_hi) of a task need, with zeros beyond the ends.
+        const Call* c, const Place* p, Py_ssize_t ci, Py_ssize_t channels) noexcept nogil:
+    """Read the rows of x that the rows of a task need, with zeros beyond the ends.
 
     Row slot s, for each combination of taps of the other axes, holds input row
     row_lo + (s - (max_taps - 1)) * shift, lanes [lane_lo - span, lane_hi); where rows are flat,
@@ -48,7 +47,7 @@ cdef void load_rows(
     cdef Py_ssize_t start = max(0, p.lane_lo - g.lane.span)
     cdef Py_ssize_t n = min(g.lane.n_in, p.lane_hi) - start
     cdef Py_ssize_t before = start - (p.lane_lo - g.lane.span)
-    cdef Py_ssize_t slots = row_hi - p.row_lo + rows.max_taps - 1
+    cdef Py_ssize_t slots = p.row_hi - p.row_lo + rows.max_taps - 1
     cdef Py_ssize_t width = g.pitch, slot_step = g.depth_block * g.components * g.pitch
     cdef Py_ssize_t combination_step = g.row_slots * slot_step
     cdef Py_ssize_t combinations = 1, combination, rest, i, j, at, r, s, count, lead

@@ -40,6 +40,7 @@ cdef struct Geometry:
     Py_ssize_t workers
     # scratch of one worker, in bytes, each part on a line of its own
     Py_ssize_t rows_bytes, acc_bytes, list_bytes
+    Py_ssize_t list_taps, list_sources   # entries of the lists
     Py_ssize_t packed                # numbers of the packed weights
     Py_ssize_t relaid                # numbers of x laid out anew
 

@@ -68,14 +68,15 @@ cdef bint covers(const Axis* a) noexcept:
     )
 
 
+cdef double row_fill(Py_ssize_t lanes, Py_ssize_t vector) noexcept:
+    """The useful share of the lanes' work when each row has vectors of its own."""
+    cdef Py_ssize_t vectors = max(1, ceil_div(lanes, vector))
+    return (SINGLE_VECTOR_RATE if vectors == 1 else 1.0) * lanes / (vectors * vector)
+
+
 cdef double fill(const Axis* a, Py_ssize_t vector) noexcept:
     """The useful share of the lanes' work when they run along this axis."""
-    cdef Py_ssize_t n = a.q_hi - a.q_lo
-    if n == 0:
-        return 0
-    cdef Py_ssize_t vectors = ceil_div(n, vector)
-    cdef double rate = SINGLE_VECTOR_RATE if vectors == 1 else 1.0
-    return rate * (<double> n / (vectors * vector)) * (<double> a.n_in / (a.n_in + a.span))
+    return row_fill(a.q_hi - a.q_lo, vector) * (<double> a.n_in / (a.n_in + a.span))
 
 
 cdef Py_ssize_t pairs(const Axis* a):
@@ -182,15 +183,9 @@ cdef Py_ssize_t flat_pitch(const Geometry* g, Py_ssize_t row_block) noexcept:
     return pitch + g.vector if pitch * g.size % 4096 == 0 else pitch
 
 
-cdef double row_fill(const Geometry* g, Py_ssize_t lanes) noexcept:
-    """The useful share of the lanes' work when each row has vectors of its own."""
-    cdef Py_ssize_t vectors = max(1, ceil_div(lanes, g.vector))
-    return (SINGLE_VECTOR_RATE if vectors == 1 else 1.0) * lanes / (vectors * g.vector)
-
-
 cdef double flat_fill(
         const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows, Py_ssize_t block) noexcept:
-    """The same when the rows of each block follow each other."""
+    """The same as `row_fill` when the rows of each block follow each other."""
     cdef Py_ssize_t used = n_rows // block * round_up(block * g.row_pitch, g.vector)
     used += round_up(n_rows % block * g.row_pitch, g.vector)
     return <double> n_rows * lanes / used
@@ -251,7 +246,8 @@ cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
     g.flat = (
         not g.by_batch and cut.rows > 1 and rows.shift == 1 and g.depth_block >= g.c_in
         and g.n_lane_blocks == 1 and cut.lanes < 8 * g.vector
-        and flat_fill(g, cut.lanes, cut.rows, min(cut.rows, 4)) > 1.02 * row_fill(g, cut.lanes)
+        and flat_fill(g, cut.lanes, cut.rows, min(cut.rows, 4))
+        > 1.02 * row_fill(cut.lanes, g.vector)
     )
     if rows.shift == 1 and g.depth_block >= g.c_in and not g.by_batch:
         for block in range(1, min(cut.rows, MAX_ROW_BLOCK) + 1):
@@ -365,12 +361,14 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
         lay_out_by_batch(g)
     cut_channels(g, &cut)
     # Outer taps with their rows, sources with their bias, and a row of zeros.
-    i = max(g.lane.n_phases, g.channel_block)
+    g.list_taps = cut.other_taps * rows.max_taps
+    g.list_sources = max(g.lane.n_phases, g.channel_block)
     if g.gathered:
-        i = max(i, g.row_block * rows.stride)
+        g.list_sources = max(g.list_sources, g.row_block * rows.stride)
+    g.list_sources *= g.components
     g.list_bytes = 64 + round_up(
-        2 * cut.other_taps * rows.max_taps * sizeof(Py_ssize_t)
-        + (sizeof(void*) + g.size) * g.components * i + 3 * g.vector * g.size, 64,
+        g.list_taps * (sizeof(Py_ssize_t) + sizeof(void*))
+        + g.list_sources * (sizeof(void*) + g.size) + 3 * g.vector * g.size, 64,
     )
     g.packed = g.groups * g.c_out * g.components * g.c_in * g.taps
 
