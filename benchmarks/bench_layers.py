@@ -39,7 +39,7 @@ class Speed:
         self.call = prepare(layer, implementation)
 
     def track_gflops(self, layer: str, implementation: str) -> float:
-        return flops(layer) / median_seconds(self.call) / 1e9
+        return flops(LAYERS[layer]) / median_seconds(self.call) / 1e9
 
     def track_fraction_of_peak(self, layer: str, implementation: str) -> float:
         from fastconv._config import peak_gflops
@@ -47,7 +47,7 @@ class Speed:
         # The clock of a shared machine drifts: the peak is taken before and after the layer.
         threads, dtype = workers(), LAYERS[layer].dtype
         before = peak_gflops(dtype, threads)
-        speed = flops(layer) / median_seconds(self.call) / 1e9
+        speed = flops(LAYERS[layer]) / median_seconds(self.call) / 1e9
         return speed / max(before, peak_gflops(dtype, threads))
 
 

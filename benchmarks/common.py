@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from .layers import LAYERS
+from .layers import LAYERS, Layer
 
 #: Parameters of the benchmarks: a further implementation is a name here and a branch in `prepare`.
 IMPLEMENTATIONS = ["fastconv", "torch"]
@@ -62,24 +62,32 @@ def workers() -> int:
     return _threads.resolve(None)
 
 
-@cache
-def flops(layer: str) -> int:
-    """Twice the multiply-adds that reach the output: taps that are cropped away do not count."""
-    from fastconv._problem import make_problem, multiply_adds
+def flops(layer: Layer) -> int:
+    """Twice the multiply-adds that reach the output, of the real parts where numbers are complex.
 
-    spec = LAYERS[layer]
-    problem = make_problem(
-        spec.x_shape,
-        spec.w_shape,
-        spec.stride,
-        spec.padding,
-        spec.output_padding,
-        None,
-        spec.dilation,
-        spec.groups,
-        1,
-    )
-    return 2 * multiply_adds(problem)
+    Taps that are cropped away do not count.
+    """
+    return int(_told(layer)["flops"])
+
+
+def bound_seconds(layer: Layer) -> float:
+    """What no implementation of the direct algorithm can be faster than on as many threads.
+
+    Its arithmetic at the speed of a multiply-add loop, or moving operands and result once at the
+    speed of a copy, whichever takes longer; both are measured now.
+    """
+    from fastconv._config import bandwidth_gbs, peak_gflops
+
+    told, threads = _told(layer), workers()
+    arithmetic = told["flops"] / peak_gflops(layer.dtype, threads)
+    return max(arithmetic, told["bytes"] / bandwidth_gbs(threads)) / 1e9
+
+
+@cache
+def _told(layer: Layer) -> dict[str, Any]:
+    from fastconv._api import explain
+
+    return explain(layer.x_shape, layer.w_shape, layer.dtype, **layer.options)
 
 
 def median_seconds(call: Callable[[], Any], budget: float = 0.25, most: int = 50) -> float:

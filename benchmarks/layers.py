@@ -1,9 +1,10 @@
 """The layers that the package is timed on: real networks and classical pipelines.
 
-Each row is one transposed convolution with the geometry it has in the network or pipeline it is
-named after. Most tables of such layers cover one field; this one is chosen so that every part of
-the engine is the bottleneck somewhere: few pixels and heavy weights, one output channel, a
-stride as long as the kernel, long kernels, three dimensions, depthwise, dilation, float64.
+Each row of `LAYERS` is one transposed convolution with the geometry it has in the network or
+pipeline it is named after. Most tables of such layers cover one field; this one is chosen so that
+every part of the engine is the bottleneck somewhere: few pixels and heavy weights, one output
+channel, a stride as long as the kernel, long kernels, three dimensions, depthwise, dilation,
+float64.
 """
 
 from __future__ import annotations
@@ -51,12 +52,17 @@ class Layer(NamedTuple):
     def operands(self, seed: int = 0) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Random ``x``, ``w`` and ``bias``; outputs have a variance of about the kernel's size."""
         rng = np.random.default_rng(seed)
-        # Drawn in the layer's own type: a detour over float64 would show in the peak of memory.
-        draw = rng.standard_normal
-        x = draw(self.x_shape, dtype=self.dtype)
-        w = draw(self.w_shape, dtype=self.dtype)
+        real = np.zeros(0, self.dtype).real.dtype
+        parts = 1 if real == self.dtype else 2
+
+        def draw(*shape: int) -> NDArray[Any]:
+            # In the layer's own type: a detour over float64 would show in the peak of memory.
+            numbers = rng.standard_normal((*shape[:-1], shape[-1] * parts), dtype=real)
+            return numbers.view(self.dtype)
+
+        x, w = draw(*self.x_shape), draw(*self.w_shape)
         w *= (self.groups / self.c_in) ** 0.5
-        return x, w, draw(self.c_out, dtype=self.dtype)
+        return x, w, draw(self.c_out)
 
 
 LAYERS: dict[str, Layer] = {
@@ -89,4 +95,31 @@ LAYERS: dict[str, Layer] = {
     "pyrup_rgb": Layer(1, 3, 3, (540, 960), 5, 2, 2, 1, groups=3),
     "upfirdn_x4": Layer(1, 1, 1, (1_000_000,), 81, 4),
     "idwt2_db4": Layer(1, 4, 1, (512, 512), 8, 2, 6),
+}
+
+
+def _dense(channels: int = 64, groups: int = 1, dtype: str = "float32") -> Layer:
+    """One geometry, so that its variants differ in one thing each."""
+    return Layer(1, channels, channels, (64, 64), 4, 2, 1, groups=groups, dtype=dtype)
+
+
+#: One problem for each class of them, whose rows are to be read next to each other.
+CLASSES: dict[str, Layer] = {
+    "near_peak": Layer(1, 256, 256, (64, 64), 4, 2, 1),
+    "k_equals_s": Layer(1, 128, 64, (128, 128), 2, 2),
+    "three_outputs": Layer(1, 64, 3, (128, 128), 4, 2, 1),
+    "one_output": Layer(1, 56, 1, (160, 160), 9, 3, 4),
+    "few_pixels": Layer(1, 1024, 256, (4, 4), 4, 2, 1),
+    "one_axis": Layer(1, 256, 128, (1024,), 16, 8, 4),
+    "one_channel": Layer(1, 1, 1, (512, 512), 16, 4, 6),
+    "dense": _dense(),
+    "groups_of_16": _dense(groups=4),
+    "groups_of_8": _dense(groups=8),
+    "groups_of_4": _dense(groups=16),
+    "groups_of_2": _dense(groups=32),
+    "depthwise": _dense(groups=64),
+    "float64": _dense(dtype="float64"),
+    "complex64": _dense(dtype="complex64"),
+    "complex128": _dense(dtype="complex128"),
+    "small": Layer(1, 4, 4, (8, 8), 3, 2, 1),
 }

@@ -9,15 +9,17 @@ How a call travels, and which file each step is in::
         |
         v
     the first row of the table of methods that         _methods.py
-    accepts it: col2im, direct, reference              _col2im.py _direct.py _reference.py
+    accepts it: col2im, winograd, direct,              _col2im.py _winograd.py _direct.py
+    reference                                          _reference.py
         |
         v
     Plan: phases, blocks, tasks, scratch;              _plan.pyx
     arithmetic only                                    _threads.py (how many workers)
         |
         v
-    driver: packs the weights, then one team of        _execute.pyx (direct)
-    threads takes tasks one by one                     _columns.pyx (col2im)
+    driver: one team of threads packs the              _execute.pyx (direct)
+    weights, then takes tasks one by one               _columns.pyx (col2im)
+         |                                              _points.pyx (winograd)
         |
         v
     kernels, built once per instruction set from       _kernels.pxi, _types.pxd (contract)

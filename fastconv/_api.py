@@ -11,7 +11,8 @@ import numpy as np
 
 from . import _isa, _methods, _threads
 from ._dtypes import as_numeric, bring, bring_scalar, native
-from ._problem import MAX_LENGTH, Problem, as_index, make_problem, multiply_adds
+from ._plan import multiply_adds
+from ._problem import MAX_LENGTH, Problem, as_index, make_problem
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -87,8 +88,8 @@ def explain(
     dict
         ``method``, ``isa``, ``workers`` (None where the method plans its own), ``flops`` (two for
         each product that reaches the result; eight for complex), ``bytes`` (x, w and the result
-        once each), and for the direct method ``phases``, ``tile``, ``tasks``, ``lane_axis`` and
-        ``scratch_bytes``.
+        once each), and where the method plans them ``phases``, ``tile``, ``tasks``, ``lane_axis``
+        and ``scratch_bytes``.
     """
     arguments = {
         "stride": 1, "padding": 0, "output_padding": 0, "output_size": None, "dilation": 1,
@@ -113,7 +114,7 @@ def explain(
 def _shape(shape: Sequence[SupportsIndex], name: str) -> tuple[int, ...]:
     """A shape argument as a tuple of non-negative integers."""
     try:
-        lengths = tuple([as_index(n, name) for n in shape])
+        lengths = tuple([n if type(n) is int else as_index(n, name) for n in shape])
     except TypeError:
         raise TypeError(f"{name} must be a sequence of integers, got {shape!r}") from None
     if min(lengths, default=0) < 0:
@@ -177,8 +178,11 @@ def conv_transpose(
         Where the channels of `x` and of the result are: right before the spatial axes (0 without
         batch axes, 1 with one, ..., ``-(d+1)`` with any number) or last (-1). None: no channels,
         `x` is ``(*batch, *S)`` and `w` is ``(*K)``.
-    method : {"auto", "direct", "col2im", "reference"}, default "auto"
-        How to compute. "auto" chooses by shapes and types alone.
+    method : {"auto", "direct", "col2im", "winograd", "reference"}, default "auto"
+        How to compute. "auto" chooses by shapes and types alone; only where operands hold Inf or
+        NaN, or where a transform overflows, it computes by another method than the one it chose.
+        "winograd" takes fewer products for one or two spatial axes in float32 and float64, its
+        error being that of its transforms.
     dtype : data-type, optional
         Type of the computation and of the result; `numpy.result_type` of the operands if not
         given. Operands are cast with casting ``"same_kind"``.
@@ -202,7 +206,8 @@ def conv_transpose(
         If an argument has a wrong type: an operand that is not numeric, a bool or a float for an
         integer, a type that cannot be cast.
     ValueError
-        If shapes or numbers clash, or if a forced `method` cannot do the problem.
+        If shapes or numbers clash, if a forced `method` cannot do the problem, or if it is
+        "winograd" and an operand holds Inf or NaN.
     MemoryError
         If the result does not fit into memory; nothing has been written then.
 
@@ -216,7 +221,8 @@ def conv_transpose(
     ``2**64`` and cast to the result type. longdouble takes the reference method, which is slow.
     On one machine and instruction set the result has the same bits for any number of workers,
     any position in the batch and any memory layout. NaN and Inf appear exactly where the
-    products above put them.
+    products above put them. Phases of two or three taps with many channels are computed by
+    minimal filtering algorithms [2]_.
 
     The operator and its lengths are those of [1]_, section 4.
 
@@ -224,6 +230,8 @@ def conv_transpose(
     ----------
     .. [1] V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning",
        arXiv:1603.07285, 2016.
+    .. [2] A. Lavin, S. Gray, "Fast algorithms for convolutional neural networks",
+       arXiv:1509.09308, 2015.
 
     Examples
     --------
@@ -254,11 +262,11 @@ def conv_transpose(
     else:
         if type(bias) not in (int, float, complex):
             bias = as_numeric(bias, "bias")
+        shape = bias.shape if isinstance(bias, np.ndarray) else ()
         wanted = () if channel_axis is None else (problem.c_out,)
-        if np.shape(bias) != wanted:
+        if shape != wanted:
             raise ValueError(
-                f"bias must have shape {wanted} for {problem.c_out} output channels, "
-                f"got {np.shape(bias)}"
+                f"bias must have shape {wanted} for {problem.c_out} output channels, got {shape}"
             )
         if x.dtype is w.dtype is getattr(bias, "dtype", None):
             result = x.dtype
@@ -269,10 +277,13 @@ def conv_transpose(
     threads = _threads.check_workers(workers)
     x = bring(x, result, "x")
     w = bring(w, result, "w")
-    if isinstance(bias, np.ndarray):
-        bias = bring(bias, result, "bias").reshape(-1)
-    elif bias is not None:
-        bias = bring_scalar(cast(complex, bias), result, "bias").reshape(-1)
+    if bias is not None:
+        if isinstance(bias, np.ndarray):
+            bias = bring(bias, result, "bias")
+        else:
+            bias = bring_scalar(cast(complex, bias), result, "bias")
+        bias = bias.reshape(-1)
+    _methods.check(method, row, x, w, bias)
 
     if out is None:
         target = y = _empty(problem, result)
@@ -281,7 +292,7 @@ def conv_transpose(
         if not _writable_in_place(out, result, x, w, bias):
             y = _empty(problem, result)
     canonical = _channels_first(y, problem)
-    if not np.may_share_memory(canonical, y):
+    if len(problem.batch) != 1 and out is not None and not np.may_share_memory(canonical, y):
         y = _empty(problem, result)
         canonical = _channels_first(y, problem)
     if y.size:
@@ -298,7 +309,7 @@ def _channels_first(array: NDArray[Any], problem: Problem) -> NDArray[Any]:
     """`array` as (n, channels, *spatial); a view except where batch axes cannot be merged."""
     n_batch = len(problem.batch)
     if problem.channels == "last":
-        array = np.moveaxis(array, -1, n_batch)
+        array = array.transpose(*range(n_batch), -1, *range(n_batch, array.ndim - 1))
     elif problem.channels == "none":
         array = array.reshape((*array.shape[:n_batch], 1, *array.shape[n_batch:]))
     if n_batch == 1:

@@ -7,19 +7,26 @@ from typing import Any
 
 import numpy as np
 
-from . import _columns, _isa, _runtime, _threads
-from ._direct import COMPUTE, LINE, bias_numbers
+from . import _columns, _isa, _threads
+from ._direct import COMPUTE, bias_numbers
 from ._dtypes import TYPES
 from ._problem import Problem
 
 #: A tile's lanes must fit into the columns of a group on every instruction set.
 LEAST_COLUMNS = 16
 
-#: "auto" takes this method up to this many pixels ...
-MOST_PIXELS = 64
+#: "auto" takes this method up to this many pixels with any number of input channels; packing the
+#: weights for the direct method costs more than its faster products gain then.
+MOST_PIXELS = 384
 
-#: ... and from this many weights on, where packing them would cost more than it gains.
-LEAST_WEIGHTS = 1 << 18
+#: A column costs as much to add to the result as to multiply with so many input channels, ...
+SCATTER = 80
+
+#: ... and with so many more divided by the taps that lie side by side in the result.
+SCATTER_RUN = 1000
+
+#: Fewer weights than this are packed in no time.
+LEAST_WEIGHTS = 1 << 14
 
 
 def refuses(problem: Problem, dtype: np.dtype) -> str | None:
@@ -37,22 +44,26 @@ def refuses(problem: Problem, dtype: np.dtype) -> str | None:
 def suits(problem: Problem, dtype: np.dtype) -> bool:
     """Whether "auto" takes this row when it is reached."""
     pixels = math.prod(problem.batch) * math.prod(problem.spatial_in)
+    depth = problem.c_in // problem.groups
     weights = problem.c_in * (problem.c_out // problem.groups) * math.prod(problem.kernel)
-    return pixels <= MOST_PIXELS and weights >= LEAST_WEIGHTS
+    run = problem.kernel[-1] if problem.dilation[-1] == 1 else 1
+    most = MOST_PIXELS * depth // (depth + SCATTER + SCATTER_RUN // run)
+    return pixels <= most and weights >= LEAST_WEIGHTS
 
 
 def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:
     """What `run` would do."""
     size = COMPUTE[TYPES[dtype.char].compute].itemsize
-    tile = _runtime.tile_of(_isa.kernels, TYPES[dtype.char].compute)
-    _, tasks = _columns.tasks(problem, workers)
+    tile = _isa.tiles[TYPES[dtype.char].compute]
+    images = math.prod(problem.batch)
+    tasks = _columns.count_tasks(problem, workers, tile[0])
     workers = min(workers, tasks)
     return {
         "workers": workers,
         "tasks": tasks,
         "tile": (tile[1], 3 * tile[0]),
-        "scratch_bytes": _columns.panel_bytes(problem, math.prod(problem.batch), size)
-        + workers * _columns.worker_bytes(problem, tile[0], size),
+        "scratch_bytes": _columns.panel_bytes(problem, images, size)
+        + workers * _columns.worker_bytes(problem, images, tile[0], size),
     }
 
 
@@ -66,14 +77,7 @@ def run(
 ) -> None:
     """Write the transposed convolution of canonical arrays into `out`; see `_reference.run`."""
     kind = TYPES[out.dtype.char]
-    size = COMPUTE[kind.compute].itemsize
-    tile = _runtime.tile_of(_isa.kernels, kind.compute)
-    threads = _threads.resolve(workers)
-    slice_, tasks = _columns.tasks(problem, threads)
-    threads = min(threads, tasks)
-    panels = np.empty(_columns.panel_bytes(problem, x.shape[0], size) + LINE, np.uint8)
-    scratch = np.empty(threads * _columns.worker_bytes(problem, tile[0], size) + LINE, np.uint8)
     _columns.run(
-        problem, _isa.kernels, kind.code, kind.compute, tile, x, np.ascontiguousarray(w),
-        bias_numbers(problem, bias, kind), out, panels, scratch, slice_, threads,
+        problem, _isa.kernels, kind.code, kind.compute, _isa.tiles[kind.compute], x,
+        np.ascontiguousarray(w), bias_numbers(problem, bias, kind), out, _threads.resolve(workers),
     )

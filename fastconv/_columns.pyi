@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 from ._problem import Problem
 
 def panel_bytes(problem: Problem, images: int, size: int) -> int: ...
-def worker_bytes(problem: Problem, vector: int, size: int) -> int: ...
-def tasks(problem: Problem, workers: int) -> tuple[int, int]: ...
+def worker_bytes(problem: Problem, images: int, vector: int, size: int) -> int: ...
+def count_tasks(problem: Problem, workers: int, vector: int) -> int: ...
 def run(
     problem: Problem,
     kernels: Any,
@@ -17,8 +17,5 @@ def run(
     w: NDArray[Any],
     bias: NDArray[Any],
     y: NDArray[Any],
-    panels: NDArray[Any],
-    scratch: NDArray[Any],
-    slice_: int,
-    workers: int,
+    threads: int,
 ) -> None: ...

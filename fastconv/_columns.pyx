@@ -1,22 +1,35 @@
 """The driver of the col2im method: columns = x^T w on the raw weights, scattered right away.
 
-A block of columns, (output channel, kernel tap) for a block of pixels, stays in the cache; each
-task owns some output channels, so additions to a result have one order and need no lock. The
-weights are read once per block of pixels, where they lie.
+A block of columns, (output channel, kernel tap) for all pixels, stays in the cache until it is
+added to the result. The weights are read once where they lie, and fetched into the cache while
+the block before them is multiplied. Each task owns some output channels, or where those are few
+some phases of one axis, so additions to a result have one order and need no lock.
 """
 
 from cython.parallel cimport parallel, prange, threadid
+from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
-from fastconv._arith cimport ceil_div, clip, floor_div, round_up
-from fastconv._memory cimport Buffer, aligned, enter_fenv, fenv_t, kernel_table, leave_fenv
-from fastconv._types cimport MAX_AXES, KernelTable, Run, log2_height, panel_height
+from fastconv._arith cimport ceil_div, clip, gcd, round_up
+from fastconv._memory cimport Buffer, Memory, enter_fenv, fenv_t, kernel_table, leave_fenv
+from fastconv._prefetch cimport prefetch
+from fastconv._team cimport team_barrier
+from fastconv._types cimport (
+    LINE, MAX_AXES, TALL_VECTORS, KernelTable, Run, Store, log2_height, panel_height, tile_vectors,
+)
 
 cdef enum:
-    PIXELS = 64           # pixels of a block
-    COLUMNS = 512         # columns of a block
-    CHANNELS = 64         # input channels whose weights stay in the cache
-    MIN_COLUMNS = 48      # columns that a task has at least
+    PIXELS = 1024               # of a block: the weights are read once for each
+    BLOCK_BYTES = 128 << 10     # of the columns of all pixels, which stay in the cache; ...
+    COLUMN_BYTES = 1920         # ... those of one pixel are not more, a number of whole tiles
+    WEIGHT_BYTES = 120 << 10    # that are fetched together: fewer columns are deeper, ...
+    MAX_DEPTH = 256             # ... up to so many input channels
+    MAX_TILES = 120             # in COLUMN_BYTES, with the shortest vectors
+    MIN_COLUMNS = 48            # of the output channels of a task
+    PACK_PIXELS = 64            # of a packing task, a multiple of the tallest tile's rows ...
+    PACK_CHANNELS = 256         # ... and its input channels
+    TASKS_PER_WORKER = 4
+    LONG_RUN = 16               # vectors in a row that are worth one more, to be aligned
 
 
 cdef struct Columns:
@@ -24,6 +37,7 @@ cdef struct Columns:
     int code, compute
     Py_ssize_t size, vector, height
     Py_ssize_t rank, images, groups, c_in, c_out, taps, pixels
+    Py_ssize_t total      # columns of a group: c_out * taps
     Py_ssize_t n_in[MAX_AXES]
     Py_ssize_t n_out[MAX_AXES]
     Py_ssize_t kernel[MAX_AXES]
@@ -38,81 +52,242 @@ cdef struct Columns:
     const char* bias
     char* y
     char* panels          # of x: [group][panel of pixels][input channel][pixel]
-    char* scratch         # of one worker: columns, then where its pixels land
-    Py_ssize_t slice, slices      # output channels of a task, tasks of a group
+    char* scratch         # of one worker: columns, then the rows their pixels are in
+    Py_ssize_t capacity   # vectors of columns in a block
+    Py_ssize_t depth      # input channels that are multiplied at a time
+    Py_ssize_t fills      # tasks that write the bias
+    Py_ssize_t fill_axes, fill_length    # axes over runs of the result, their length
 
 
-cdef inline Py_ssize_t tile_vectors(
-        const Columns* c, Py_ssize_t left, Py_ssize_t total) noexcept nogil:
-    """Vectors of the next tile when `left` columns are to do, of `total` there are to read."""
-    return min(3, ceil_div(left, c.vector), total // c.vector)
+# How the columns of a group are shared out: a task has some output channels and some phases of
+# one axis of the kernel, those taps whose remainder modulo `period` is in a range.
+cdef struct Cut:
+    Py_ssize_t channels   # of a task
+    Py_ssize_t axis, period, n_phases
+    Py_ssize_t phases     # of a task
+
+
+# The columns of a task: runs [lead][turn], each from phase `low` to `high` of one period.
+cdef struct Walk:
+    Py_ssize_t base, length, inner       # first column; taps of the axis; columns of one tap
+    Py_ssize_t period, turns, low, high
+    Py_ssize_t run, runs, done           # where the walk stands: columns of the run that are done
+
+
+cdef struct Block:
+    Py_ssize_t tiles
+    Py_ssize_t first[MAX_TILES]          # the first column that is read ...
+    Py_ssize_t skip[MAX_TILES]           # ... and how many of another tile come before its own
+    Py_ssize_t count[MAX_TILES]
+    Py_ssize_t vectors[MAX_TILES]
+
+
+# Pixels that are neighbours along the last axis, and where tap 0 of the first one lands.
+cdef struct Row:
+    Py_ssize_t first, count
+    Py_ssize_t image                     # in bytes
+    Py_ssize_t place                     # on the last axis; on the others in a list
 
 
 cdef void pack_pixels(const Columns* c, Py_ssize_t task) noexcept nogil:
-    """Bring one block of pixels of one group into panels."""
-    cdef Run runs[PIXELS]
-    cdef Run* run
-    cdef Py_ssize_t blocks = ceil_div(c.pixels, PIXELS)
-    cdef Py_ssize_t first = task % blocks * PIXELS, group = task // blocks
-    cdef Py_ssize_t n = min(PIXELS, c.pixels - first), m = 0, height, i, a, rest
+    """Bring some pixels and input channels of one group into panels."""
+    cdef Run runs[PACK_PIXELS]
+    cdef Run* run = NULL
+    cdef Py_ssize_t blocks = ceil_div(c.pixels, PACK_PIXELS)
+    cdef Py_ssize_t parts = ceil_div(c.c_in, PACK_CHANNELS)
+    cdef Py_ssize_t first = task % blocks * PACK_PIXELS, n = min(PACK_PIXELS, c.pixels - first)
+    cdef Py_ssize_t ci = task // blocks % parts * PACK_CHANNELS, group = task // blocks // parts
+    cdef Py_ssize_t n_runs = 0, m = 0, height, i, a, rest, src
     while m < n:
         height = panel_height(c.height, n - m)
         for i in range(height):
             rest = first + m + i
-            run = &runs[m + i]
-            run.src = 0
+            src = 0
             for a in range(c.rank - 1, -1, -1):
-                run.src += rest % c.n_in[a] * c.x_step[a]
+                src += rest % c.n_in[a] * c.x_step[a]
                 rest //= c.n_in[a]
-            run.src += rest * c.x_image
-            run.dst = (first + m) * c.c_in + i
-            run.height = height
-            run.count = 1
+            src += rest * c.x_image
+            if i > 0 and run.count == 1:
+                run.src_step = src - run.src
+            elif i == 0 or src != run.src + run.count * run.src_step:
+                run = &runs[n_runs]
+                n_runs += 1
+                run.src = src
+                run.src_step = 0
+                run.dst = (first + m) * c.c_in + ci * height + i
+                run.dst_step = 1
+                run.height = height
+                run.count = 0
+            run.count += 1
         m += height
     c.k.pack[c.code](
-        c.x + group * c.c_in * c.x_channel, c.x_channel, c.c_in, 1, runs, n,
-        c.panels + group * c.pixels * c.c_in * c.size,
+        c.x + (group * c.c_in + ci) * c.x_channel, c.x_channel, min(PACK_CHANNELS, c.c_in - ci),
+        1, runs, n_runs, c.panels + group * c.pixels * c.c_in * c.size,
     )
 
 
-cdef void start_slice(const Columns* c, Py_ssize_t channel, Py_ssize_t n) noexcept nogil:
-    """Write the bias of output channels [channel, channel + n)."""
-    cdef Py_ssize_t last = c.rank - 1, width = 3 * c.vector, rows = n * c.images
-    cdef Py_ssize_t row, rest, a, u, at
+cdef void fill(const Columns* c, Py_ssize_t task) noexcept nogil:
+    """Write the bias of some images' output channels."""
+    cdef Py_ssize_t last = c.rank - 1, width = c.capacity * c.vector
+    cdef Py_ssize_t planes = c.images * c.groups * c.c_out, rows = 1
+    cdef Py_ssize_t plane, channel, row, rest, a, u
     cdef const void* zeros = c.scratch
     cdef char* y
+    cdef Store s
+    s.n_sources = s.channels = 1
+    s.bias_mask = s.bias_step = s.pitch = s.at = s.channel_step = 0
+    s.source_step = c.size
+    s.lane_step = c.y_step[last]
     memset(c.scratch, 0, width * c.size)
-    for a in range(last):
+    for a in range(c.fill_axes):
         rows *= c.n_out[a]
-    for row in range(rows):
-        rest = row
-        y = c.y
-        for a in range(last - 1, -1, -1):
-            y += rest % c.n_out[a] * c.y_step[a]
-            rest //= c.n_out[a]
-        at = channel + rest % n
-        y += at * c.y_channel + rest // n * c.y_image
-        u = 0
-        while u < c.n_out[last]:
-            c.k.store[c.code](
-                &zeros, c.bias + at * c.size, 1, 0, min(width, c.n_out[last] - u),
-                y + u * c.y_step[last], c.y_step[last], c.size,
-            )
-            u += width
+    for plane in range(task * planes // c.fills, (task + 1) * planes // c.fills):
+        channel = plane % (c.groups * c.c_out)
+        for row in range(rows):
+            rest = row
+            y = c.y + (channel * c.y_channel + plane // (c.groups * c.c_out) * c.y_image)
+            for a in range(c.fill_axes - 1, -1, -1):
+                y += rest % c.n_out[a] * c.y_step[a]
+                rest //= c.n_out[a]
+            u = 0
+            while u < c.fill_length:
+                s.n = min(width, c.fill_length - u)
+                c.k.store[c.code](&zeros, c.bias + channel * c.size, y + u * s.lane_step, &s)
+                u += width
+
+
+cdef void start_walk(
+        const Columns* c, const Cut* cut, Py_ssize_t channel, Py_ssize_t phase,
+        Walk* walk) noexcept nogil:
+    """All columns of the task that begins with this output channel and phase."""
+    cdef Py_ssize_t channels = min(cut.channels, c.c_out - channel), lead = channels, a
+    walk.base = channel * c.taps
+    walk.run = walk.done = 0
+    if cut.phases >= cut.n_phases:
+        # All taps are neighbours.
+        walk.length = walk.period = walk.high = walk.runs = walk.turns = 1
+        walk.low = 0
+        walk.inner = channels * c.taps
+        return
+    walk.inner = 1
+    for a in range(c.rank):
+        if a < cut.axis:
+            lead *= c.kernel[a]
+        elif a > cut.axis:
+            walk.inner *= c.kernel[a]
+    walk.length = c.kernel[cut.axis]
+    walk.period = cut.period
+    walk.turns = ceil_div(walk.length, walk.period)
+    walk.runs = lead * walk.turns
+    walk.low = phase
+    walk.high = min(phase + cut.phases, cut.n_phases)
+
+
+cdef inline Py_ssize_t past_vector(const Columns* c, Py_ssize_t column) noexcept nogil:
+    """How many columns ago an aligned vector of weights began; 0 if rows differ in that."""
+    cdef Py_ssize_t bytes = (<uintptr_t> c.w + column * c.size) % (c.vector * c.size)
+    return 0 if c.total % c.vector or bytes % c.size else bytes // c.size
+
+
+cdef void next_block(const Columns* c, Walk* walk, Block* block) noexcept nogil:
+    """The next columns of a walk, as tiles; none at its end."""
+    cdef Py_ssize_t left = c.capacity, low, high, start, n, vectors, i, skip
+    block.tiles = 0
+    while walk.run < walk.runs and left > 0 and block.tiles < MAX_TILES:
+        low = walk.run % walk.turns * walk.period
+        high = min(low + walk.high, walk.length)
+        low += walk.low
+        n = (high - low) * walk.inner - walk.done
+        if n <= 0:
+            walk.run += 1
+            walk.done = 0
+            continue
+        start = walk.base + (
+            (walk.run // walk.turns * walk.length + low) * walk.inner + walk.done)
+        # In a long run all vectors are aligned, from the first or the second tile on.
+        skip = 0
+        if walk.done == 0 and n >= LONG_RUN * c.vector:
+            skip = past_vector(c, start)
+            if skip > start:
+                n, skip = c.vector - skip, 0
+        vectors = tile_vectors(skip + n, c.vector, TALL_VECTORS)
+        vectors = min(vectors, left, c.total // c.vector)
+        i = block.tiles
+        block.vectors[i] = vectors
+        block.count[i] = min(n, vectors * c.vector - skip)
+        # The last tile of all is moved back, not to read past the weights.
+        block.first[i] = min(start - skip, c.total - vectors * c.vector)
+        block.skip[i] = start - block.first[i]
+        block.tiles += 1
+        walk.done += block.count[i]
+        left -= vectors
+
+
+cdef void multiply(
+        const Columns* c, const char* w, const char* panels, Py_ssize_t n, const Block* block,
+        const Block* following) noexcept nogil:
+    """The columns of n pixels, tile by tile: [pixel][column of the tile].
+
+    While some input channels are multiplied, the next ones' weights are fetched, a row at a time
+    between tiles: rows of a power of two of bytes are more than the hardware would foresee.
+    """
+    cdef Py_ssize_t ci = 0, calls = 0, depth, width, i, j, m = 0, height, ahead, rows, due
+    cdef const Block* fetched
+    cdef const void* row
+    cdef Py_ssize_t no_tap = 0
+    cdef const char* at
+    cdef const char* end
+    cdef char* acc
+    while m < n:
+        m += panel_height(c.height, n - m)
+        calls += block.tiles
+    while ci < c.c_in:
+        depth = min(c.depth, c.c_in - ci)
+        fetched, ahead = block, ci + depth
+        if ahead == c.c_in:
+            fetched, ahead = following, 0
+        rows = min(c.depth, c.c_in - ahead) if fetched.tiles else 0
+        due = 0
+        acc = c.scratch
+        for i in range(block.tiles):
+            width = block.vectors[i] * c.vector
+            row = w + (ci * c.total + block.first[i]) * c.size
+            m = 0
+            while m < n:
+                due += rows
+                while due >= calls:
+                    # Not in a function of its own: GCC takes one that only fetches for one
+                    # without an effect, and leaves out its calls.
+                    for j in range(fetched.tiles):
+                        at = w + (ahead * c.total + fetched.first[j]) * c.size
+                        end = at + fetched.vectors[j] * c.vector * c.size
+                        while at < end:
+                            prefetch(at)
+                            at += LINE
+                    ahead += 1
+                    due -= calls
+                height = panel_height(c.height, n - m)
+                c.k.tile[c.compute][log2_height(height)][block.vectors[i] - 1](
+                    panels + (m * c.c_in + ci * height) * c.size, 0, &no_tap, &row, 1, 1, 0, 0,
+                    depth, c.total, 1, acc, width, ci > 0, 1,
+                )
+                acc += height * width * c.size
+                m += height
+        ci += depth
 
 
 cdef void scatter(
-        const Columns* c, Py_ssize_t group, const char* columns, Py_ssize_t row_bytes,
-        Py_ssize_t n, const Py_ssize_t* places, Py_ssize_t first,
-        Py_ssize_t stop) noexcept nogil:
-    """Add columns [first, stop) of n pixels to the result; `columns` is at `first`.
+        const Columns* c, Py_ssize_t group, const char* columns, Py_ssize_t width,
+        Py_ssize_t column, Py_ssize_t count, const Row* rows, const Py_ssize_t* places,
+        Py_ssize_t n_rows) noexcept nogil:
+    """Add columns [column, column + count), of all rows of pixels, to the result.
 
-    places[pixel][axis] is where tap 0 of a pixel lands, places[pixel][rank] its image's offset.
+    From the last pixel to the first: the taps that reach one result come in the order of the
+    kernel then, wherever blocks and tasks begin.
     """
-    cdef Py_ssize_t last = c.rank - 1, width = c.rank + 1, d = c.dilation[last]
-    cdef Py_ssize_t column = first, rest, a, o, t, run, pixel, low, high
+    cdef Py_ssize_t last = c.rank - 1, stop = column + count, rest, a, o, t, n, i
     cdef Py_ssize_t tap[MAX_AXES]
-    cdef const Py_ssize_t* place
+    cdef const Row* row
     cdef char* y
     cdef char* to
     cdef bint inside
@@ -123,152 +298,177 @@ cdef void scatter(
         for a in range(last - 1, -1, -1):
             tap[a] = rest % c.kernel[a] * c.dilation[a]
             rest //= c.kernel[a]
-        run = min(c.kernel[last] - t, stop - column)
+        n = min(c.kernel[last] - t, stop - column)
         y = c.y + (group * c.c_out + rest) * c.y_channel
-        for pixel in range(n - 1, -1, -1):
-            place = places + pixel * width
-            to = y + place[c.rank]
+        for i in range(n_rows - 1, -1, -1):
+            row = rows + i
+            to = y + row.image
             inside = True
             for a in range(last):
-                o = place[a] + tap[a]
+                o = places[i * last + a] + tap[a]
                 if o < 0 or o >= c.n_out[a]:
                     inside = False
                     break
                 to += o * c.y_step[a]
-            if not inside:
-                continue
-            o = place[last] + t * d
-            low = clip(ceil_div(-o, d), 0, run)
-            high = clip(floor_div(c.n_out[last] - 1 - o, d) + 1, low, run)
-            if high > low:
+            if inside:
                 c.k.add[c.compute](
-                    columns + (pixel * row_bytes + (column - first + low) * c.size), high - low,
-                    to + (o + low * d) * c.y_step[last], d * c.y_step[last],
+                    columns + row.first * width * c.size, width, row.count, n,
+                    row.place + t * c.dilation[last], c.stride[last], c.dilation[last],
+                    c.n_out[last], to, c.y_step[last],
                 )
-        column += run
+        columns += n * c.size
+        column += n
 
 
-cdef void run_slice(const Columns* c, Py_ssize_t task) noexcept nogil:
-    """All pixels' columns of some output channels of one group."""
-    cdef Py_ssize_t group = task // c.slices
-    cdef Py_ssize_t channel = task % c.slices * c.slice
-    cdef Py_ssize_t channels = min(c.slice, c.c_out - channel)
-    cdef Py_ssize_t total = c.c_out * c.taps, stop = (channel + channels) * c.taps
-    cdef Py_ssize_t first, n, rest, pixel, a, block, block_stop, ci, depth, column, width, vectors
-    cdef Py_ssize_t start, m, height
-    cdef Py_ssize_t* places = <Py_ssize_t*> (
-        c.scratch + PIXELS * (COLUMNS + 6 * c.vector) * c.size)
-    cdef const char* panels = c.panels + group * c.pixels * c.c_in * c.size
-    cdef const char* w = c.w + group * c.c_in * total * c.size
-    cdef const void* row
-    cdef Py_ssize_t no_tap = 0
-    cdef char* acc
-    start_slice(c, group * c.c_out + channel, channels)
-    # From the last pixel to the first: the taps that reach one result come in the order of the
-    # kernel then, wherever blocks and slices begin.
-    for block in range(ceil_div(c.pixels, PIXELS) - 1, -1, -1):
-        first = block * PIXELS
-        n = min(PIXELS, c.pixels - first)
-        for pixel in range(n):
-            rest = first + pixel
-            for a in range(c.rank - 1, -1, -1):
-                places[pixel * (c.rank + 1) + a] = rest % c.n_in[a] * c.stride[a] - c.crop[a]
-                rest //= c.n_in[a]
-            places[pixel * (c.rank + 1) + c.rank] = rest * c.y_image
-        column = channel * c.taps
-        while column < stop:
-            block_stop = min(column + COLUMNS, stop)
-            ci = 0
-            while True:
-                depth = min(CHANNELS, c.c_in - ci)
-                acc = c.scratch
-                start = column
-                while start < block_stop:
-                    vectors = tile_vectors(c, block_stop - start, total)
-                    width = vectors * c.vector
-                    # The last tile of all is moved back, not to read past the weights.
-                    row = w + (ci * total + min(start, total - width)) * c.size
-                    m = 0
-                    while m < n:
-                        height = panel_height(c.height, n - m)
-                        c.k.tile[c.compute][log2_height(height)][vectors - 1](
-                            panels + ((first + m) * c.c_in + ci * height) * c.size, 0, &no_tap,
-                            &row, 1, 1, 0, 0, depth, total, 1, acc, ci > 0,
-                        )
-                        acc += height * width * c.size
-                        m += height
-                    start += width
-                ci += depth
-                if ci >= c.c_in:
-                    break
-            acc = c.scratch
-            start = column
-            while start < block_stop:
-                width = tile_vectors(c, block_stop - start, total) * c.vector
+cdef Py_ssize_t list_rows(
+        const Columns* c, Py_ssize_t first, Py_ssize_t n, Row* rows,
+        Py_ssize_t* places) noexcept nogil:
+    """The rows of pixels [first, first + n); how many they are."""
+    cdef Py_ssize_t last = c.rank - 1, count = 0, done = 0, rest, a
+    cdef Row* row
+    while done < n:
+        row = rows + count
+        rest = first + done
+        row.first = done
+        row.count = min(n - done, c.n_in[last] - rest % c.n_in[last])
+        row.place = rest % c.n_in[last] * c.stride[last] - c.crop[last]
+        rest //= c.n_in[last]
+        for a in range(last - 1, -1, -1):
+            places[count * last + a] = rest % c.n_in[a] * c.stride[a] - c.crop[a]
+            rest //= c.n_in[a]
+        row.image = rest * c.y_image
+        done += row.count
+        count += 1
+    return count
+
+
+cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept nogil:
+    """All pixels' columns of some output channels or phases of one group."""
+    cdef Py_ssize_t slices = ceil_div(cut.n_phases, cut.phases)
+    cdef Py_ssize_t phase = task % slices * cut.phases
+    cdef Py_ssize_t shares = ceil_div(c.c_out, cut.channels)
+    cdef Py_ssize_t channel = task // slices % shares * cut.channels
+    cdef Py_ssize_t group = task // slices // shares
+    cdef Py_ssize_t most = min(PIXELS, c.pixels), n, n_rows, part, i, width
+    cdef Row* rows = <Row*> (c.scratch + most * c.capacity * c.vector * c.size)
+    cdef Py_ssize_t* places = <Py_ssize_t*> (rows + most)
+    cdef const char* w = c.w + group * c.c_in * c.total * c.size
+    cdef const char* columns
+    cdef Walk walk
+    cdef Block blocks[2]
+    cdef Block* block
+    cdef Block* following
+    for part in range(ceil_div(c.pixels, PIXELS) - 1, -1, -1):
+        n = min(PIXELS, c.pixels - part * PIXELS)
+        n_rows = list_rows(c, part * PIXELS, n, rows, places)
+        start_walk(c, cut, channel, phase, &walk)
+        block, following = &blocks[0], &blocks[1]
+        next_block(c, &walk, block)
+        while block.tiles:
+            next_block(c, &walk, following)
+            multiply(
+                c, w, c.panels + (group * c.pixels + part * PIXELS) * c.c_in * c.size, n, block,
+                following,
+            )
+            columns = c.scratch
+            for i in range(block.tiles):
+                width = block.vectors[i] * c.vector
                 scatter(
-                    c, group, acc + (start - min(start, total - width)) * c.size,
-                    width * c.size, n, places, start, min(start + width, block_stop),
+                    c, group, columns + block.skip[i] * c.size, width,
+                    block.first[i] + block.skip[i], block.count[i], rows, places, n_rows,
                 )
-                acc += n * width * c.size
-                start += width
-            column = block_stop
+                columns += n * width * c.size
+            block, following = following, block
 
 
 cdef void run_task(
-        const Columns* c, char* scratch, Py_ssize_t task, bint packing) noexcept nogil:
-    """One task with the scratch of the worker that took it."""
+        const Columns* c, const Cut* cut, char* scratch, Py_ssize_t task,
+        Py_ssize_t packs) noexcept nogil:
+    """One task with the scratch of the worker that took it: `cut` is for those that multiply."""
     cdef Columns mine = c[0]
     cdef fenv_t caller
     enter_fenv(&caller)
     mine.scratch = scratch
-    if packing:
+    if cut:
+        run_slice(&mine, cut, task)
+    elif task < packs:
         pack_pixels(&mine, task)
     else:
-        run_slice(&mine, task)
+        fill(&mine, task - packs)
     leave_fenv(&caller)
+
+
+cdef Py_ssize_t count_pixels(problem, Py_ssize_t images) except -1:
+    """Pixels of the whole batch."""
+    for n in problem.spatial_in:
+        images *= n
+    return images
+
+
+cdef Py_ssize_t block_vectors(
+        Py_ssize_t pixels, Py_ssize_t vector, Py_ssize_t size) noexcept nogil:
+    """Vectors of columns in a block: whole tiles, at least one."""
+    cdef Py_ssize_t bytes = TALL_VECTORS * vector * size
+    return TALL_VECTORS * clip(BLOCK_BYTES // (max(pixels, 1) * bytes), 1, COLUMN_BYTES // bytes)
+
+
+cdef Py_ssize_t make_cut(problem, Py_ssize_t workers, Py_ssize_t vector, Cut* cut) except -1:
+    """Share out the columns; how many tasks there are."""
+    cdef Py_ssize_t c_out = problem.c_out // problem.groups, groups = problem.groups
+    cdef Py_ssize_t taps = 1, wanted = 1 if workers == 1 else TASKS_PER_WORKER * workers
+    cdef Py_ssize_t a, k, period, inner = 1, tasks
+    cut.axis, cut.period, cut.n_phases = 0, 1, 1
+    for a, k in enumerate(problem.kernel):
+        taps *= k
+        period = problem.stride[a] // gcd(problem.stride[a], problem.dilation[a])
+        if min(k, period) > cut.n_phases:
+            cut.axis, cut.period, cut.n_phases = a, period, min(k, period)
+    cut.channels = max(ceil_div(MIN_COLUMNS, taps), ceil_div(c_out * groups, wanted))
+    cut.channels = max(1, min(cut.channels, c_out))
+    tasks = groups * ceil_div(c_out, cut.channels)
+    for k in problem.kernel[cut.axis + 1:]:
+        inner *= k
+    # A run of columns should fill a vector.
+    cut.phases = ceil_div(cut.n_phases, max(1, ceil_div(wanted, max(tasks, 1))))
+    cut.phases = max(cut.phases, min(cut.n_phases, ceil_div(vector, inner)))
+    return tasks * ceil_div(cut.n_phases, cut.phases)
 
 
 def panel_bytes(problem, Py_ssize_t images, Py_ssize_t size):
     """Bytes of the copy of x that `run` needs."""
-    pixels = images
-    for n in problem.spatial_in:
-        pixels *= n
-    return pixels * problem.c_in * size
+    return round_up(count_pixels(problem, images) * problem.c_in * size, LINE)
 
 
-def worker_bytes(problem, Py_ssize_t vector, Py_ssize_t size):
+def worker_bytes(problem, Py_ssize_t images, Py_ssize_t vector, Py_ssize_t size):
     """Scratch of one worker."""
-    return round_up(
-        PIXELS * ((COLUMNS + 6 * vector) * size + (len(problem.kernel) + 1) * sizeof(Py_ssize_t)),
-        64,
-    )
+    pixels = count_pixels(problem, images)
+    places = sizeof(Row) + (len(problem.kernel) - 1) * sizeof(Py_ssize_t)
+    columns = block_vectors(pixels, vector, size) * vector
+    return round_up(min(pixels, PIXELS) * (columns * size + places), LINE)
 
 
-def tasks(problem, Py_ssize_t workers):
-    """``(output channels of a task, tasks)`` for at most `workers` threads."""
-    cdef Py_ssize_t taps = 1
-    for k in problem.kernel:
-        taps *= k
-    c_out = problem.c_out // problem.groups
-    slice_ = max(ceil_div(MIN_COLUMNS, taps), ceil_div(c_out * problem.groups, 4 * workers))
-    slice_ = min(slice_, c_out)
-    return slice_, problem.groups * ceil_div(c_out, slice_)
+def count_tasks(problem, Py_ssize_t workers, Py_ssize_t vector):
+    """Tasks for at most `workers` threads."""
+    cdef Cut cut
+    return make_cut(problem, workers, vector, &cut)
 
 
 def run(
-    problem, kernels, int code, int compute, tuple tile, x, w, bias, y, panels, scratch,
-    Py_ssize_t slice_, Py_ssize_t workers,
+    problem, kernels, int code, int compute, tuple tile, x, w, bias, y, Py_ssize_t threads,
 ):
-    """Compute `y`; `w` is C-contiguous, `tile` is (lanes of a vector, rows of the tallest tile)."""
+    """Compute `y` with at most `threads` threads.
+
+    `w` is C-contiguous, `tile` is (lanes of a vector, rows of the tallest tile).
+    """
     cdef Columns c
-    cdef Py_ssize_t a, task, tasks, packs, bytes
+    cdef Cut cut
+    cdef Py_ssize_t a, task, tasks, workers, packs, firsts, bytes
     cdef Buffer x_buffer = Buffer(x, False)
     cdef Buffer w_buffer = Buffer(w, False)
     cdef Buffer bias_buffer = Buffer(bias, False)
     cdef Buffer y_buffer = Buffer(y, True)
-    cdef Buffer panels_buffer = Buffer(panels, True)
-    cdef Buffer scratch_buffer = Buffer(scratch, True)
-    cdef char* mine = aligned(scratch_buffer.view.buf)
+    cdef Memory scratch
+    cdef char* mine
     c.k = kernel_table(kernels)
     c.code, c.compute = code, compute
     c.size = 4 if compute == 0 else 8
@@ -279,7 +479,7 @@ def run(
     c.c_in = problem.c_in // problem.groups
     c.c_out = problem.c_out // problem.groups
     c.taps = 1
-    c.pixels = c.images
+    c.pixels = count_pixels(problem, c.images)
     for a in range(c.rank):
         c.n_in[a] = problem.spatial_in[a]
         c.n_out[a] = problem.spatial_out[a]
@@ -291,28 +491,41 @@ def run(
         c.x_step[a] = x.strides[a + 2]
         c.y_step[a] = y.strides[a + 2]
         c.taps *= c.kernel[a]
-        c.pixels *= c.n_in[a]
+    c.total = c.c_out * c.taps
     c.x_image, c.x_channel = x.strides[:2]
     c.y_image, c.y_channel = y.strides[:2]
     c.x = <const char*> x_buffer.view.buf
     c.w = <const char*> w_buffer.view.buf
     c.bias = <const char*> bias_buffer.view.buf
     c.y = <char*> y_buffer.view.buf
-    c.panels = aligned(panels_buffer.view.buf)
-    c.slice = slice_
-    c.slices = ceil_div(c.c_out, slice_)
-    tasks = c.groups * c.slices
-    packs = c.groups * ceil_div(c.pixels, PIXELS)
-    bytes = worker_bytes(problem, c.vector, c.size)
+    c.capacity = block_vectors(c.pixels, c.vector, c.size)
+    c.depth = min(MAX_DEPTH, WEIGHT_BYTES // (c.capacity * c.vector * c.size))
+    a = c.rank - 1
+    # Rows of the result that follow each other are one run.
+    c.fill_axes, c.fill_length = a, c.n_out[a]
+    while c.fill_axes > 0 and c.y_step[c.fill_axes - 1] == c.fill_length * c.y_step[a]:
+        c.fill_axes -= 1
+        c.fill_length *= c.n_out[c.fill_axes]
+    tasks = make_cut(problem, threads, c.vector, &cut)
+    workers = min(threads, tasks)
+    packs = c.groups * ceil_div(c.pixels, PACK_PIXELS) * ceil_div(c.c_in, PACK_CHANNELS)
+    c.fills = min(c.images * c.groups * c.c_out, TASKS_PER_WORKER * workers)
+    firsts = packs + c.fills
+    bytes = worker_bytes(problem, c.images, c.vector, c.size)
+    a = panel_bytes(problem, c.images, c.size)
+    scratch = Memory(a + workers * bytes)
+    c.panels = scratch.start
+    mine = c.panels + a
     with nogil:
         if workers == 1:
-            for task in range(packs):
-                run_task(&c, mine, task, True)
+            for task in range(firsts):
+                run_task(&c, NULL, mine, task, packs)
             for task in range(tasks):
-                run_task(&c, mine, task, False)
+                run_task(&c, &cut, mine, task, packs)
         else:
             with parallel(num_threads=workers):
-                for task in prange(packs, schedule="dynamic"):
-                    run_task(&c, mine + threadid() * bytes, task, True)
+                for task in prange(firsts, schedule="dynamic"):
+                    run_task(&c, NULL, mine + threadid() * bytes, task, packs)
+                team_barrier()
                 for task in prange(tasks, schedule="dynamic"):
-                    run_task(&c, mine + threadid() * bytes, task, False)
+                    run_task(&c, &cut, mine + threadid() * bytes, task, packs)

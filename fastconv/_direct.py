@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _execute, _isa, _reference, _runtime, _threads
+from . import _execute, _isa, _reference
 from ._dtypes import TYPES, Type
 from ._plan import Plan
 from ._problem import Problem
@@ -19,9 +19,6 @@ COMPUTE = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint64))
 
 #: Up to this many taps of a kernel there always is a plan.
 SAFE_TAPS = 1 << 17
-
-#: Room to move the start of a buffer to a cache line.
-LINE = 64
 
 
 def refuses(problem: Problem, dtype: np.dtype) -> str | None:
@@ -45,20 +42,21 @@ def make_plan(
     problem: Problem,
     dtype: np.dtype,
     strides: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]],
-    workers: int,
+    workers: int | None,
     exact: bool = False,
 ) -> Plan:
     """The plan for canonical x, w and out of these strides, with the active instruction set."""
     kind = TYPES[dtype.char]
-    vector, height = _runtime.tile_of(_isa.kernels, kind.compute)
+    x_strides, w_strides, y_strides = strides
+    vector, height = _isa.tiles[kind.compute]
     return Plan(
-        problem, *strides, math.prod(problem.batch), kind.compute, kind.components,
-        dtype.itemsize, vector, height, workers, exact,
+        problem, x_strides, w_strides, y_strides, math.prod(problem.batch), kind.compute,
+        kind.components, dtype.itemsize, vector, height, workers, exact,
     )
 
 
-def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:
-    """What `run` would do for C-contiguous arrays."""
+def contiguous_plan(problem: Problem, dtype: np.dtype, workers: int) -> Plan:
+    """The plan for C-contiguous arrays."""
     images = math.prod(problem.batch)
 
     def steps(*shape: int) -> tuple[int, ...]:
@@ -69,7 +67,12 @@ def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:
         steps(problem.c_in, problem.c_out // problem.groups, *problem.kernel),
         steps(images, problem.c_out, *problem.spatial_out),
     )
-    plan = make_plan(problem, dtype, strides, workers)
+    return make_plan(problem, dtype, strides, workers)
+
+
+def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:
+    """What `run` would do for C-contiguous arrays."""
+    plan = contiguous_plan(problem, dtype, workers)
     return {
         "workers": plan.workers,
         "tasks": plan.tasks,
@@ -88,7 +91,7 @@ def bias_numbers(problem: Problem, bias: np.ndarray | None, kind: Type) -> np.nd
     bias = np.ascontiguousarray(bias)
     if kind.components == 2:
         return bias.view(compute)
-    return bias.astype(compute, copy=False)
+    return bias if bias.dtype is compute else bias.astype(compute, copy=False)
 
 
 def run(
@@ -100,19 +103,15 @@ def run(
     workers: int | None = None,
 ) -> None:
     """Write the transposed convolution of canonical arrays into `out`; see `_reference.run`."""
-    kind = TYPES[out.dtype.char]
-    numbers = bias_numbers(problem, bias, kind)
+    dtype = out.dtype
+    kind = TYPES[dtype.char]
+    numbers = None if bias is None else bias_numbers(problem, bias, kind)
     strides = x.strides, w.strides, out.strides
-    threads = _threads.resolve(workers, x.size * w.size)
-    plan = make_plan(problem, out.dtype, strides, threads)
-    packed = np.empty(plan.packed * numbers.itemsize + LINE, np.uint8)
-    if _execute.pack(plan, _isa.kernels, kind.code, w, packed) and plan.needs_finite_weights:
+    plan = make_plan(problem, dtype, strides, workers)
+    if not _execute.run(plan, _isa.kernels, kind.code, x, w, numbers, out):
         try:
-            plan = make_plan(problem, out.dtype, strides, threads, exact=True)
+            plan = make_plan(problem, dtype, strides, workers, exact=True)
         except OverflowError:
             _reference.run(problem, x, w, bias, out)
             return
-        _execute.pack(plan, _isa.kernels, kind.code, w, packed)
-    relaid = np.empty(plan.relaid * numbers.itemsize + LINE, np.uint8)
-    scratch = np.empty(plan.workers * plan.worker_bytes + LINE, np.uint8)
-    _execute.run(plan, _isa.kernels, kind.code, x, packed, numbers, out, relaid, scratch)
+        _execute.run(plan, _isa.kernels, kind.code, x, w, numbers, out)

@@ -50,22 +50,26 @@ _NUMERIC = frozenset("biufc")
 
 def native(dtype: Any) -> np.dtype:
     """A type argument as a native NumPy dtype that can be computed in."""
-    try:
-        dtype = np.dtype(dtype)
-    except (TypeError, ValueError, SyntaxError):
-        raise TypeError(f"dtype={dtype!r} is not a NumPy type") from None
+    if not isinstance(dtype, np.dtype):
+        try:
+            dtype = np.dtype(dtype)
+        except (TypeError, ValueError, SyntaxError):
+            raise TypeError(f"dtype={dtype!r} is not a NumPy type") from None
     if dtype.kind not in _NUMERIC:
         raise TypeError(f"dtype={dtype} must be bool, integer, float or complex")
-    result: np.dtype[Any] = dtype.newbyteorder("=")
+    result: np.dtype[Any] = dtype if dtype.isnative else dtype.newbyteorder("=")
     return result
 
 
 def as_numeric(value: Any, name: str) -> NDArray[Any]:
     """`value` as an array of a type that has arithmetic here."""
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"{name} cannot be made an array: {error}") from None
+    if type(value) is np.ndarray:
+        array = value
+    else:
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            raise ValueError(f"{name} cannot be made an array: {error}") from None
     if array.dtype.kind not in _NUMERIC:
         raise TypeError(
             f"{name} has dtype {array.dtype}; it must be bool, integer, float or complex"
@@ -87,7 +91,7 @@ def bring_scalar(value: complex, dtype: np.dtype[Any], name: str) -> NDArray[Any
 
 def bring(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     """`array` in `dtype` and in a form that kernels can read: at most one copy."""
-    if array.dtype != dtype:
+    if array.dtype is not dtype and array.dtype != dtype:
         if not np.can_cast(array.dtype, dtype, "same_kind"):
             raise TypeError(
                 f"{name} cannot be cast from {array.dtype} to {dtype} with casting 'same_kind'"

@@ -4,15 +4,12 @@ from numpy.typing import NDArray
 
 from ._plan import Plan
 
-def pack(plan: Plan, kernels: Any, code: int, w: NDArray[Any], packed: NDArray[Any]) -> bool: ...
 def run(
     plan: Plan,
     kernels: Any,
     code: int,
     x: NDArray[Any],
-    packed: NDArray[Any],
-    bias: NDArray[Any],
+    w: NDArray[Any],
+    bias: NDArray[Any] | None,
     y: NDArray[Any],
-    relaid: NDArray[Any],
-    scratch: NDArray[Any],
-) -> None: ...
+) -> bool: ...

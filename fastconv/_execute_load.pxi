@@ -45,26 +45,42 @@ cdef void load_rows(
     cdef Py_ssize_t last = g.n_outer - 1
     cdef const Axis* rows = &g.outer[last]
     cdef Py_ssize_t start = max(0, p.lane_lo - g.lane.span)
-    cdef Py_ssize_t n = min(g.lane.n_in, p.lane_hi) - start
-    cdef Py_ssize_t before = start - (p.lane_lo - g.lane.span)
     cdef Py_ssize_t slots = p.row_hi - p.row_lo + rows.max_taps - 1
-    cdef Py_ssize_t width = g.pitch, slot_step = g.depth_block * g.components * g.pitch
+    cdef Py_ssize_t first = p.row_lo - (rows.max_taps - 1) * rows.shift, low, high
+    cdef Py_ssize_t slot_step = g.depth_block * g.components * g.pitch
     cdef Py_ssize_t combination_step = g.row_slots * slot_step
-    cdef Py_ssize_t combinations = 1, combination, rest, i, j, at, r, s, count, lead
+    cdef Py_ssize_t combinations = 1, combination, rest, i, j, at
     cdef const char* src
+    cdef char* dst
     cdef bint inside
+    cdef Load a
+    # The slots whose rows are inside.
+    low = clip(ceil_div(-first, rows.shift), 0, slots)
+    high = clip(floor_div(rows.n_in - 1 - first, rows.shift) + 1, low, slots)
+    a.channel_step, a.lane_step = g.x_channel, g.lane.x_step
+    a.component_step = g.element // g.components
+    a.channels, a.components = channels, g.components
+    a.pitch = g.pitch
+    a.row_step = rows.shift * rows.x_step
+    a.before = start - (p.lane_lo - g.lane.span)
+    a.n = min(g.lane.n_in, p.lane_hi) - start
+    a.width = g.pitch
     if g.flat:
         combination_step = slot_step
         slot_step = g.row_pitch
-        start = 0
-        n = g.lane.n_in
+        start = a.before = 0
+        a.n = g.lane.n_in
+        a.width = g.row_pitch
+    a.slot = slot_step
     for i in range(last):
         combinations *= g.outer[i].max_taps
     for combination in range(combinations):
         rest = combination
         inside = True
         src = c.x + (
-            p.image * g.x_image + (p.group * g.c_in + ci) * g.x_channel + start * g.lane.x_step)
+            p.image * g.x_image + (p.group * g.c_in + ci) * g.x_channel
+            + (first + low * rows.shift) * rows.x_step + start * g.lane.x_step
+        )
         for i in range(last - 1, -1, -1):
             j = rest % g.outer[i].max_taps
             rest //= g.outer[i].max_taps
@@ -75,27 +91,23 @@ cdef void load_rows(
             src += at * g.outer[i].x_step
         if not inside:
             continue
-        for s in range(slots):
-            r = p.row_lo + (s - (rows.max_taps - 1)) * rows.shift
-            count = n if 0 <= r < rows.n_in else 0
-            lead = 0
-            at = combination * combination_step + s * slot_step
-            if g.flat:
-                # The zeros before the first row, and those behind the last up to the end.
-                width = g.row_pitch
-                if s == 0:
-                    lead = g.lane.span
-                    width += lead
-                else:
-                    at += g.lane.span
-                if s == slots - 1:
-                    width = g.pitch - s * slot_step - (g.lane.span if s else 0)
-            else:
-                lead = before
-                if not count:
-                    continue
-            c.k.load[c.code](
-                src + (r * rows.x_step if count else 0), g.x_channel, g.lane.x_step,
-                g.element // g.components, channels, g.components, count, lead, width, g.pitch,
-                c.rows + at * g.size,
-            )
+        dst = c.rows + combination * combination_step * g.size
+        if g.flat:
+            load_zeros(c, &a, dst, g.lane.span + low * slot_step)
+            dst += g.lane.span * g.size
+        a.rows = high - low
+        c.k.load[c.code](src, dst + low * slot_step * g.size, &a)
+        if g.flat:
+            load_zeros(
+                c, &a, dst + high * slot_step * g.size,
+                g.pitch - g.lane.span - high * slot_step)
+
+
+cdef void load_zeros(
+        const Call* c, const Load* like, char* dst, Py_ssize_t width) noexcept nogil:
+    """Write zeros where a load of the same channels has none of its own."""
+    cdef Load a = like[0]
+    a.rows = 1
+    a.n = 0
+    a.before = a.width = width
+    c.k.load[c.code](c.x, dst, &a)

@@ -95,8 +95,6 @@ cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
     # A run goes along the output channels, or along the taps where there are few channels.
     cdef bint by_tap = n_co < 4
     cdef bint bad = False
-    cdef fenv_t caller
-    enter_fenv(&caller)
     while first < g.taps:
         n = min(TAPS, g.taps - first)
         for e in range(n):
@@ -146,5 +144,4 @@ cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
         first += n
     if n_runs:
         bad |= c.k.pack[c.code](src, g.w_in, channels, g.components, runs, n_runs, dst)
-    leave_fenv(&caller)
     return bad

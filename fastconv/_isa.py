@@ -55,6 +55,9 @@ def load(isa: str) -> object:
 active = choose(os.environ.get("FASTCONV_ISA"))
 kernels = load(active)
 
+#: ``(lanes of a vector, rows of the tallest tile)`` for each compute type.
+tiles = [_runtime.tile_of(kernels, compute) for compute in range(3)]
+
 
 def use(isa: str) -> None:
     """Switch to another supported instruction set, for tests and benchmarks."""
@@ -62,3 +65,4 @@ def use(isa: str) -> None:
     if isa not in supported():
         raise ValueError(f"instruction set {isa!r} is not among {supported()}")
     active, kernels = isa, load(isa)
+    tiles[:] = [_runtime.tile_of(kernels, compute) for compute in range(3)]

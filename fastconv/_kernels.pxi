@@ -11,13 +11,19 @@ from libc.stdint cimport (
     int8_t, int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t,
 )
 
+from libc.string cimport memcpy
+
+from fastconv._prefetch cimport prefetch
 from fastconv._types cimport (
-    MAX_ROWS, MAX_VECTORS, KernelTable, Run, add_fn, load_fn, pack_fn, peak_fn, store_fn,
-    tile_fn,
+    DEALT_PARTS, F11, F22, F23, F32, MAX_ACC, WOVEN_SOURCES, KernelTable, Load, Run, Scheme, Store,
+    add_fn, deal_fn, load_fn, pack_fn, peak_fn, store_fn, tile_fn, transform_filter_fn,
+    transform_input_fn, transform_output_fn, weave_fn,
 )
 
 cdef enum:
+    AHEAD = 512            # numbers of a panel that are fetched before they are used
     PEAK_ROWS = 4
+    PEAK_VECTORS = 3
 
 # Structs, since a fused type takes names of one integer type for the same.
 cdef struct half_t:
@@ -30,6 +36,10 @@ ctypedef fused real_t:
     float
     double
     uint64_t
+
+ctypedef fused float_t:
+    float
+    double
 
 # What is stored in arrays; the order of _dtypes.TYPES.
 ctypedef fused element_t:
@@ -58,11 +68,23 @@ cdef struct Tile4x2:
     char unused
 cdef struct Tile4x1:
     char unused
+cdef struct Tile2x6:
+    char unused
+cdef struct Tile2x5:
+    char unused
+cdef struct Tile2x4:
+    char unused
 cdef struct Tile2x3:
     char unused
 cdef struct Tile2x2:
     char unused
 cdef struct Tile2x1:
+    char unused
+cdef struct Tile1x6:
+    char unused
+cdef struct Tile1x5:
+    char unused
+cdef struct Tile1x4:
     char unused
 cdef struct Tile1x3:
     char unused
@@ -78,9 +100,15 @@ ctypedef fused tile_t:
     Tile4x3
     Tile4x2
     Tile4x1
+    Tile2x6
+    Tile2x5
+    Tile2x4
     Tile2x3
     Tile2x2
     Tile2x1
+    Tile1x6
+    Tile1x5
+    Tile1x4
     Tile1x3
     Tile1x2
     Tile1x1
@@ -90,268 +118,95 @@ cdef void tile(
         const real_t* panel, Py_ssize_t tap_size, const Py_ssize_t* taps, const real_t** rows,
         Py_ssize_t n_rows, Py_ssize_t lane_taps, Py_ssize_t lane_shift, Py_ssize_t at,
         Py_ssize_t depth, Py_ssize_t pitch, Py_ssize_t components, tile_t* out,
-        bint accumulate) noexcept nogil:
-    cdef real_t acc[MAX_ROWS * MAX_VECTORS * VECTOR_FLOATS]
+        Py_ssize_t acc_pitch, bint accumulate, Py_ssize_t tiles) noexcept nogil:
+    cdef real_t acc[MAX_ACC * VECTOR_FLOATS]
     cdef real_t* c = <real_t*> out
     cdef const real_t* a
     cdef const real_t* b
     cdef const real_t* b_im
-    cdef Py_ssize_t height, vectors, lanes, r, t, k, m, j
+    cdef Py_ssize_t height, vectors, lanes, i, r, t, k, m, j
     if tile_t is Tile8x3 or tile_t is Tile8x2 or tile_t is Tile8x1:
         height = 8
     elif tile_t is Tile4x3 or tile_t is Tile4x2 or tile_t is Tile4x1:
         height = 4
-    elif tile_t is Tile2x3 or tile_t is Tile2x2 or tile_t is Tile2x1:
+    elif (
+        tile_t is Tile2x6 or tile_t is Tile2x5 or tile_t is Tile2x4
+        or tile_t is Tile2x3 or tile_t is Tile2x2 or tile_t is Tile2x1
+    ):
         height = 2
     else:
         height = 1
-    if tile_t is Tile8x3 or tile_t is Tile4x3 or tile_t is Tile2x3 or tile_t is Tile1x3:
+    if tile_t is Tile2x6 or tile_t is Tile1x6:
+        vectors = 6
+    elif tile_t is Tile2x5 or tile_t is Tile1x5:
+        vectors = 5
+    elif tile_t is Tile2x4 or tile_t is Tile1x4:
+        vectors = 4
+    elif (
+        tile_t is Tile8x3 or tile_t is Tile4x3 or tile_t is Tile2x3
+        or tile_t is Tile1x3
+    ):
         vectors = 3
-    elif tile_t is Tile8x2 or tile_t is Tile4x2 or tile_t is Tile2x2 or tile_t is Tile1x2:
+    elif (
+        tile_t is Tile8x2 or tile_t is Tile4x2 or tile_t is Tile2x2
+        or tile_t is Tile1x2
+    ):
         vectors = 2
     else:
         vectors = 1
     lanes = vectors * (4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(real_t))
-    if accumulate:
-        for m in range(height):
-            for j in range(lanes):
-                acc[m * lanes + j] = c[m * lanes + j]
-    else:
-        for m in range(height):
-            for j in range(lanes):
-                acc[m * lanes + j] = 0
-    for r in range(n_rows):
-        for t in range(lane_taps):
-            a = panel + (taps[r] * lane_taps + t) * tap_size
-            b = rows[r] + (at - t * lane_shift)
-            if components == 1:
+    for i in range(tiles):
+        if accumulate:
+            for m in range(height):
+                for j in range(lanes):
+                    acc[m * lanes + j] = c[m * acc_pitch + j]
+        else:
+            for m in range(height):
+                for j in range(lanes):
+                    acc[m * lanes + j] = 0
+        for r in range(n_rows):
+            for t in range(lane_taps):
+                a = panel + (taps[r] * lane_taps + t) * tap_size
+                b = rows[r] + (at - t * lane_shift)
+                if components == 1:
+                    for k in range(depth):
+                        if height == 8:
+                            prefetch(a + AHEAD)
+                        for m in range(height):
+                            for j in range(lanes):
+                                acc[m * lanes + j] += a[m] * b[j]
+                        a += height
+                        b += pitch
+                    continue
                 for k in range(depth):
-                    for m in range(height):
+                    b_im = b + pitch
+                    for m in range(0, height - 1, 2):
                         for j in range(lanes):
                             acc[m * lanes + j] += a[m] * b[j]
+                        for j in range(lanes):
+                            acc[m * lanes + j] -= a[m + 1] * b_im[j]
+                        for j in range(lanes):
+                            acc[(m + 1) * lanes + j] += a[m] * b_im[j]
+                        for j in range(lanes):
+                            acc[(m + 1) * lanes + j] += a[m + 1] * b[j]
                     a += height
-                    b += pitch
-                continue
-            for k in range(depth):
-                b_im = b + pitch
-                for m in range(0, height - 1, 2):
-                    for j in range(lanes):
-                        acc[m * lanes + j] += a[m] * b[j]
-                    for j in range(lanes):
-                        acc[m * lanes + j] -= a[m + 1] * b_im[j]
-                    for j in range(lanes):
-                        acc[(m + 1) * lanes + j] += a[m] * b_im[j]
-                    for j in range(lanes):
-                        acc[(m + 1) * lanes + j] += a[m + 1] * b[j]
-                a += height
-                b += 2 * pitch
-    for m in range(height):
-        for j in range(lanes):
-            c[m * lanes + j] = acc[m * lanes + j]
+                    b += 2 * pitch
+        for m in range(height):
+            for j in range(lanes):
+                c[m * acc_pitch + j] = acc[m * lanes + j]
+        at += lanes
+        c += lanes
 
 
-cdef union Bits:
-    float value
-    uint32_t bits
-
-
-cdef inline float half_to_float(uint16_t h) noexcept nogil:
-    """Exact: the exponent is moved by a multiplication, which makes subnormals normal too."""
-    cdef Bits b
-    cdef uint32_t magnitude = h & 0x7fff
-    b.bits = magnitude << 13
-    b.value = b.value * 5.192296858534828e33  # 2**112
-    if magnitude >= 0x7c00:
-        b.bits = (magnitude << 13) | 0x7f800000
-    b.bits |= (<uint32_t> (h & 0x8000)) << 16
-    return b.value
-
-
-cdef inline uint16_t float_to_half(float value) noexcept nogil:
-    """Round to nearest even, in the integers; subnormals let the adder round."""
-    cdef Bits b, small
-    cdef uint32_t sign, magnitude, moved, result
-    b.value = value
-    sign = (b.bits >> 16) & 0x8000
-    magnitude = b.bits & 0x7fffffff
-    small.bits = magnitude
-    small.value = small.value + <float> 0.5
-    moved = magnitude - 0x38000000
-    result = (moved + 0xfff + ((moved >> 13) & 1)) >> 13
-    if magnitude < 0x38800000:
-        result = small.bits - 0x3f000000
-    if magnitude >= 0x47800000:
-        result = 0x7c00
-    if magnitude > 0x7f800000:
-        result = 0x7e00
-    return <uint16_t> (result | sign)
-
-
-cdef inline void convert(element_t value, real_t* out) noexcept nogil:
-    if element_t is half_t:
-        out[0] = <real_t> half_to_float(value.bits)
-    elif element_t is bool_t:
-        out[0] = <real_t> (value.value != 0)
-    else:
-        out[0] = <real_t> value
-
-
-cdef inline void deposit(real_t value, element_t* out) noexcept nogil:
-    if element_t is half_t:
-        out.bits = float_to_half(<float> value)
-    elif element_t is bool_t:
-        out.value = value != 0
-    else:
-        out[0] = <element_t> value
-
-
-cdef void load(
-        const element_t* src, Py_ssize_t channel_step, Py_ssize_t lane_step,
-        Py_ssize_t component_step, Py_ssize_t channels, Py_ssize_t components, Py_ssize_t n,
-        Py_ssize_t before, Py_ssize_t width, Py_ssize_t pitch, real_t* dst) noexcept nogil:
-    cdef Py_ssize_t c, part, u
-    cdef real_t* to
-    cdef const char* row
-    cdef const element_t* dense
-    for c in range(channels):
-        for part in range(components):
-            row = <const char*> src + (c * channel_step + part * component_step)
-            for u in range(before):
-                dst[u] = 0
-            to = dst + before
-            if lane_step == <Py_ssize_t> sizeof(element_t):
-                dense = <const element_t*> row
-                for u in range(n):
-                    convert[element_t, real_t](dense[u], &to[u])
-            else:
-                for u in range(n):
-                    convert[element_t, real_t](
-                        (<const element_t*> (row + u * lane_step))[0], &to[u])
-            for u in range(n, width - before):
-                to[u] = 0
-            dst += pitch
-
-
-cdef bint pack(
-        const element_t* src, Py_ssize_t channel_step, Py_ssize_t channels, Py_ssize_t components,
-        const Run* runs, Py_ssize_t n_runs, real_t* dst) noexcept nogil:
-    cdef Py_ssize_t i, i_0, i_1, r, m
-    cdef const Run* run
-    cdef const char* place
-    cdef const element_t* pair
-    cdef real_t value, imaginary
-    cdef real_t* to
-    cdef bint bad = False
-    # Steps from channel to channel and from panel to panel are often powers of two; by eights,
-    # neither the lines that are read nor those that are written drive each other from the cache.
-    i_0 = 0
-    while i_0 < channels:
-        i_1 = min(i_0 + 8, channels)
-        for r in range(n_runs):
-            run = &runs[r]
-            for i in range(i_0, i_1):
-                place = <const char*> src + (i * channel_step + run.src)
-                to = dst + (run.dst + i * run.height)
-                # Inf - Inf and NaN - NaN are NaN; everything else is 0.
-                if components == 2:
-                    for m in range(run.count):
-                        pair = <const element_t*> (place + m * run.src_step)
-                        convert[element_t, real_t](pair[0], &value)
-                        convert[element_t, real_t](pair[1], &imaginary)
-                        bad |= (value - value != 0) | (imaginary - imaginary != 0)
-                        to[m * run.dst_step] = value
-                        to[m * run.dst_step + 1] = imaginary
-                elif (
-                    run.count == 8 and run.dst_step == 1
-                    and run.src_step == <Py_ssize_t> sizeof(element_t)
-                ):
-                    pair = <const element_t*> place
-                    for m in range(8):
-                        convert[element_t, real_t](pair[m], &value)
-                        bad |= value - value != 0
-                        to[m] = value
-                elif run.count == 8 and run.dst_step == 1:
-                    for m in range(8):
-                        convert[element_t, real_t](
-                            (<const element_t*> (place + m * run.src_step))[0], &value)
-                        bad |= value - value != 0
-                        to[m] = value
-                else:
-                    for m in range(run.count):
-                        convert[element_t, real_t](
-                            (<const element_t*> (place + m * run.src_step))[0], &value)
-                        bad |= value - value != 0
-                        to[m * run.dst_step] = value
-        i_0 = i_1
-    return bad
-
-
-cdef void store(
-        const real_t** sources, const real_t* bias, Py_ssize_t n_sources, Py_ssize_t at,
-        Py_ssize_t n, element_t* dst, Py_ssize_t lane_step,
-        Py_ssize_t source_step) noexcept nogil:
-    cdef Py_ssize_t size = sizeof(element_t)
-    cdef Py_ssize_t u, j
-    cdef const real_t* s0 = sources[0] + at
-    cdef const real_t* s1
-    cdef const real_t* s2
-    cdef const real_t* s3
-    cdef element_t* o = dst
-    # Two to four phases are interleaved in registers; the compiler makes shuffles of these loops.
-    if source_step == size and lane_step == n_sources * size and n_sources <= 4:
-        if n_sources == 1:
-            for u in range(n):
-                deposit[real_t, element_t](s0[u] + bias[0], &o[u])
-            return
-        s1 = sources[1] + at
-        if n_sources == 2:
-            for u in range(n):
-                deposit[real_t, element_t](s0[u] + bias[0], &o[2 * u])
-                deposit[real_t, element_t](s1[u] + bias[1], &o[2 * u + 1])
-            return
-        s2 = sources[2] + at
-        if n_sources == 3:
-            for u in range(n):
-                deposit[real_t, element_t](s0[u] + bias[0], &o[3 * u])
-                deposit[real_t, element_t](s1[u] + bias[1], &o[3 * u + 1])
-                deposit[real_t, element_t](s2[u] + bias[2], &o[3 * u + 2])
-            return
-        s3 = sources[3] + at
-        for u in range(n):
-            deposit[real_t, element_t](s0[u] + bias[0], &o[4 * u])
-            deposit[real_t, element_t](s1[u] + bias[1], &o[4 * u + 1])
-            deposit[real_t, element_t](s2[u] + bias[2], &o[4 * u + 2])
-            deposit[real_t, element_t](s3[u] + bias[3], &o[4 * u + 3])
-    elif source_step == size:
-        for u in range(n):
-            o = <element_t*> (<char*> dst + u * lane_step)
-            for j in range(n_sources):
-                deposit[real_t, element_t](sources[j][at + u] + bias[j], &o[j])
-    else:
-        for j in range(n_sources):
-            s0 = sources[j] + at
-            for u in range(n):
-                o = <element_t*> (<char*> dst + (u * lane_step + j * source_step))
-                deposit[real_t, element_t](s0[u] + bias[j], o)
-
-
-cdef void add(const real_t* src, Py_ssize_t n, char* dst, Py_ssize_t lane_step) noexcept nogil:
-    cdef Py_ssize_t u
-    cdef real_t* o = <real_t*> dst
-    if lane_step == <Py_ssize_t> sizeof(real_t):
-        for u in range(n):
-            o[u] += src[u]
-    else:
-        for u in range(n):
-            o = <real_t*> (dst + u * lane_step)
-            o[0] += src[u]
+include "_kernels_move.pxi"
+include "_kernels_winograd.pxi"
 
 
 cdef double peak(Py_ssize_t n, real_t* tag) noexcept nogil:
     """A multiply-add loop that stays in registers: what the tiles are measured against."""
-    cdef real_t acc[PEAK_ROWS * MAX_VECTORS * VECTOR_FLOATS]
-    cdef real_t out[PEAK_ROWS * MAX_VECTORS * VECTOR_FLOATS]
-    cdef Py_ssize_t lanes = MAX_VECTORS * (4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(real_t))
+    cdef real_t acc[PEAK_ROWS * PEAK_VECTORS * VECTOR_FLOATS]
+    cdef real_t out[PEAK_ROWS * PEAK_VECTORS * VECTOR_FLOATS]
+    cdef Py_ssize_t lanes = PEAK_VECTORS * (4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(real_t))
     cdef real_t x = tag[0], y = tag[1]
     cdef Py_ssize_t i, m, j
     for m in range(PEAK_ROWS):
@@ -389,6 +244,12 @@ cdef void fill_table() noexcept:
     kernels.tile[0][3][0] = <tile_fn> tile[float, Tile8x1]
     kernels.tile[0][3][1] = <tile_fn> tile[float, Tile8x2]
     kernels.tile[0][3][2] = <tile_fn> tile[float, Tile8x3]
+    kernels.tile[0][0][3] = <tile_fn> tile[float, Tile1x4]
+    kernels.tile[0][0][4] = <tile_fn> tile[float, Tile1x5]
+    kernels.tile[0][0][5] = <tile_fn> tile[float, Tile1x6]
+    kernels.tile[0][1][3] = <tile_fn> tile[float, Tile2x4]
+    kernels.tile[0][1][4] = <tile_fn> tile[float, Tile2x5]
+    kernels.tile[0][1][5] = <tile_fn> tile[float, Tile2x6]
     kernels.tile[1][0][0] = <tile_fn> tile[double, Tile1x1]
     kernels.tile[1][0][1] = <tile_fn> tile[double, Tile1x2]
     kernels.tile[1][0][2] = <tile_fn> tile[double, Tile1x3]
@@ -401,6 +262,12 @@ cdef void fill_table() noexcept:
     kernels.tile[1][3][0] = <tile_fn> tile[double, Tile8x1]
     kernels.tile[1][3][1] = <tile_fn> tile[double, Tile8x2]
     kernels.tile[1][3][2] = <tile_fn> tile[double, Tile8x3]
+    kernels.tile[1][0][3] = <tile_fn> tile[double, Tile1x4]
+    kernels.tile[1][0][4] = <tile_fn> tile[double, Tile1x5]
+    kernels.tile[1][0][5] = <tile_fn> tile[double, Tile1x6]
+    kernels.tile[1][1][3] = <tile_fn> tile[double, Tile2x4]
+    kernels.tile[1][1][4] = <tile_fn> tile[double, Tile2x5]
+    kernels.tile[1][1][5] = <tile_fn> tile[double, Tile2x6]
     kernels.tile[2][0][0] = <tile_fn> tile[uint64_t, Tile1x1]
     kernels.tile[2][0][1] = <tile_fn> tile[uint64_t, Tile1x2]
     kernels.tile[2][0][2] = <tile_fn> tile[uint64_t, Tile1x3]
@@ -413,6 +280,12 @@ cdef void fill_table() noexcept:
     kernels.tile[2][3][0] = <tile_fn> tile[uint64_t, Tile8x1]
     kernels.tile[2][3][1] = <tile_fn> tile[uint64_t, Tile8x2]
     kernels.tile[2][3][2] = <tile_fn> tile[uint64_t, Tile8x3]
+    kernels.tile[2][0][3] = <tile_fn> tile[uint64_t, Tile1x4]
+    kernels.tile[2][0][4] = <tile_fn> tile[uint64_t, Tile1x5]
+    kernels.tile[2][0][5] = <tile_fn> tile[uint64_t, Tile1x6]
+    kernels.tile[2][1][3] = <tile_fn> tile[uint64_t, Tile2x4]
+    kernels.tile[2][1][4] = <tile_fn> tile[uint64_t, Tile2x5]
+    kernels.tile[2][1][5] = <tile_fn> tile[uint64_t, Tile2x6]
     kernels.load[0] = <load_fn> load[float, float]
     kernels.pack[0] = <pack_fn> pack[float, float]
     kernels.store[0] = <store_fn> store[float, float]
@@ -446,6 +319,16 @@ cdef void fill_table() noexcept:
     kernels.load[10] = <load_fn> load[bool_t, uint64_t]
     kernels.pack[10] = <pack_fn> pack[bool_t, uint64_t]
     kernels.store[10] = <store_fn> store[uint64_t, bool_t]
+    kernels.deal[0] = <deal_fn> deal[float]
+    kernels.transform_input[0] = <transform_input_fn> transform_input[float]
+    kernels.transform_filter[0] = <transform_filter_fn> transform_filter[float]
+    kernels.transform_output[0] = <transform_output_fn> transform_output[float]
+    kernels.weave[0] = <weave_fn> weave[float]
+    kernels.deal[1] = <deal_fn> deal[double]
+    kernels.transform_input[1] = <transform_input_fn> transform_input[double]
+    kernels.transform_filter[1] = <transform_filter_fn> transform_filter[double]
+    kernels.transform_output[1] = <transform_output_fn> transform_output[double]
+    kernels.weave[1] = <weave_fn> weave[double]
     kernels.add[0] = <add_fn> add[float]
     kernels.peak[0] = <peak_fn> peak[float]
     kernels.add[1] = <add_fn> add[double]

@@ -14,6 +14,11 @@ cdef class Buffer:
     cdef Py_buffer view
 
 
+cdef class Memory:
+    cdef char* block
+    cdef char* start
+
+
 cdef const KernelTable* kernel_table(capsule) except NULL
 
 

@@ -1,7 +1,10 @@
 """The one ordered table of methods: the first row that suits a problem computes it.
 
 A row is a module with `refuses` (why it cannot do a problem, or None), `suits` (whether "auto"
-wants it), `run`, and `explain` (what `run` would do, in figures). The last row takes everything.
+wants it if it can; asked first, as it is the quicker answer), `run`, and `explain` (what `run`
+would do, in figures). A row that is not made for every value of the operands also has `check`,
+which raises for those where the method is forced; under "auto" its `run` must find its own way.
+The last row takes everything.
 A new method is one file and one row here.
 """
 
@@ -11,11 +14,12 @@ from types import ModuleType
 
 import numpy as np
 
-from . import _col2im, _direct, _reference
+from . import _col2im, _direct, _reference, _winograd
 from ._problem import Problem
 
 METHODS: dict[str, ModuleType] = {
     "col2im": _col2im,
+    "winograd": _winograd,
     "direct": _direct,
     "reference": _reference,
 }
@@ -27,7 +31,7 @@ def choose(method: str, problem: Problem, dtype: np.dtype) -> ModuleType:
         raise TypeError(f"method must be a string, got {method!r}")
     if method == "auto":
         for row in METHODS.values():
-            if row.refuses(problem, dtype) is None and row.suits(problem, dtype):
+            if row.suits(problem, dtype) and row.refuses(problem, dtype) is None:
                 return row
     if method not in METHODS:
         raise ValueError(f"method must be 'auto' or one of {tuple(METHODS)}, got {method!r}")
@@ -36,6 +40,14 @@ def choose(method: str, problem: Problem, dtype: np.dtype) -> ModuleType:
     if reason is not None:
         raise ValueError(f"method={method!r} cannot do this problem: {reason}")
     return row
+
+
+def check(
+    method: str, row: ModuleType, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None
+) -> None:
+    """Raise if a forced method does not take these values."""
+    if method != "auto" and hasattr(row, "check"):
+        row.check(x, w, bias)
 
 
 def name(row: ModuleType) -> str:

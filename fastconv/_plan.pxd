@@ -19,6 +19,7 @@ cdef struct Geometry:
     bint complete                    # the tiles reach every element of the result
     bint interleaved                 # phases of the lane axis are neighbours in the result
     bint by_channel                  # channels are the neighbours in the result: store by them
+    bint woven                       # ... of all phases of the lane axis: store whole runs
     Py_ssize_t n_sets                # sets of outer phases that share their taps
     Py_ssize_t* set_taps             # [n_sets + 1] kernel taps of the sets before
     # how x is held
@@ -29,6 +30,7 @@ cdef struct Geometry:
     Py_ssize_t row_pitch             # flat: lanes from one row to the next
     # blocks
     Py_ssize_t vector, height        # lanes of a vector, rows of the tallest tile
+    Py_ssize_t widest                # vectors of the widest tile
     Py_ssize_t row_block, n_row_blocks
     Py_ssize_t lane_block, n_lane_blocks
     Py_ssize_t channel_block, n_channel_blocks   # output channels of a group
@@ -36,16 +38,34 @@ cdef struct Geometry:
     Py_ssize_t depth_block           # input channels that are read at a time
     Py_ssize_t row_slots             # rows of x that a task holds, per tap of the other axes
     Py_ssize_t pitch                 # numbers from one channel to the next in a held row
+    Py_ssize_t strip                 # lanes that are accumulated before they are stored
+    bint shallow                     # a strip of x stays in the first-level cache for all panels
+    Py_ssize_t acc_pitch             # numbers from one row of accumulators to the next
     Py_ssize_t tasks
     Py_ssize_t workers
     # scratch of one worker, in bytes, each part on a line of its own
     Py_ssize_t rows_bytes, acc_bytes, list_bytes
     Py_ssize_t list_taps, list_sources   # entries of the lists
+    Py_ssize_t worker_bytes          # all of them
     Py_ssize_t packed                # numbers of the packed weights
     Py_ssize_t relaid                # numbers of x laid out anew
+    # scratch that workers share, in bytes: a bias of zeros, packed weights, x laid out anew
+    Py_ssize_t zeros_bytes, packed_bytes, relaid_bytes
+    Py_ssize_t shared_bytes          # all of it
+
+
+cdef inline bint multiplies_zeros(const Geometry* g) noexcept nogil:
+    """Whether zeros of a halo are multiplied, which must not meet an infinite weight."""
+    return g.lane.span > 0 or (g.flat and g.outer[g.n_outer - 1].span > 0)
 
 
 cdef class Plan:
     cdef Geometry g
-    cdef readonly str lane_axis
-    cdef readonly object macs
+    cdef Py_ssize_t rank, lane       # spatial axes; the one of the lanes, or `rank`: the batch
+    cdef readonly double macs
+
+
+cdef void make_axis(
+    Axis* a, Py_ssize_t n_in, Py_ssize_t n_out, Py_ssize_t kernel, Py_ssize_t stride,
+    Py_ssize_t dilation, Py_ssize_t crop) noexcept
+cdef bint covers(const Axis* a) noexcept

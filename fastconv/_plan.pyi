@@ -1,4 +1,8 @@
+from collections.abc import Sequence
+
 from ._problem import Problem
+
+def multiply_adds(problem: Problem) -> int: ...
 
 class Plan:
     def __init__(
@@ -13,17 +17,17 @@ class Plan:
         element: int,
         vector: int,
         height: int,
-        workers: int,
+        workers: int | None,
         exact: bool = False,
     ) -> None: ...
+    macs: float
     lane_axis: str
-    macs: int
     tasks: int
     workers: int
-    packed: int
     relaid: int
-    worker_bytes: int
     scratch_bytes: int
     phases: int
     tile: tuple[int, int]
-    needs_finite_weights: bool
+    flat: bool
+    complete: bool
+    def places(self) -> list[list[tuple[Sequence[int], ...]]]: ...

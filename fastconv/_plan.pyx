@@ -7,12 +7,21 @@ distance between taps, in any rank (docs, architecture). One axis runs along the
 vectors: the spatial axis that fills them best, or the batch.
 """
 
+import math
+
+cimport cython
 from libc.stdlib cimport free, malloc
 
 from fastconv._arith cimport ceil_div, clip, floor_div, gcd, round_up
 from fastconv._types cimport (
-    MAX_AXES, Axis, class_first, class_size, largest_class, phase_taps,
+    LINE, MAX_AXES, MAX_VECTORS, MAX_WOVEN, TALL_VECTORS, Axis, class_first, class_size,
+    largest_class, phase_taps, tile_vectors,
 )
+
+from ._threads import resolve
+
+include "_place.pxi"
+
 
 cdef enum:
     ROWS_BYTES = 1 << 19        # x that a task holds: half of a usual second-level cache
@@ -20,7 +29,9 @@ cdef enum:
     MAX_ROW_BLOCK = 64          # rows of a task at most
     GATHERED_RESULTS = 32       # neighbours in a row of the result that are collected
     ACC_ROWS = 256              # rows of accumulators that are stored at once
+    ACC_BYTES = 3 << 14         # ... and their bytes, if there are lanes enough
     PACKED_BYTES = 1 << 18      # weights that are used again and again from the cache
+    SHALLOW_BYTES = 1 << 14     # of x that all panels run over one after the other
     MAX_SOURCES = 2048          # phases that are interleaved at once
     LIST_TAPS = 1 << 17         # outer taps in a list
     SERIAL_WORK = 1 << 20       # multiply-adds and bytes below which threads do not pay
@@ -28,6 +39,9 @@ cdef enum:
 
 # A tile of one vector has a load for each multiply-add and runs at about two thirds of the rate.
 cdef double SINGLE_VECTOR_RATE = 0.68
+
+# Shared scratch at most, in bytes, which keeps sums of sizes in range.
+cdef double MAX_BYTES = 2.0 ** 62
 
 
 cdef void make_axis(
@@ -46,6 +60,8 @@ cdef void make_axis(
     a.q_hi = min(n_in + a.span, floor_div(crop + n_out - 1, stride) + 1)
     if a.q_hi < a.q_lo:
         a.q_hi = a.q_lo
+    a.full_lo = ceil_div(crop, stride)
+    a.full_hi = floor_div(crop + n_out, stride)
     set_classes(a, True)
 
 
@@ -88,6 +104,43 @@ cdef Py_ssize_t pairs(const Axis* a):
         if last >= first:
             total += last - first + 1
     return total
+
+
+cdef int make_axes(tuple problem, Axis* axes) except -1:
+    """The spatial axes of a problem; how many there are."""
+    cdef tuple spatial_in, kernel, stride, dilation, crop, spatial_out
+    cdef Py_ssize_t d, i, n, taps, step, spread
+    _, _, _, _, spatial_in, kernel, stride, dilation, crop, spatial_out, _, _ = problem
+    d = len(spatial_in)
+    if d >= MAX_AXES:
+        raise OverflowError(f"{d} spatial axes, at most {MAX_AXES - 1}")
+    for i in range(d):
+        n, taps = spatial_in[i], kernel[i]
+        # With one sample or one tap a step may be any Python integer, and means nothing.
+        spread = dilation[i] if taps > 1 else 1
+        step = stride[i] if n > 1 else min(stride[i], (taps - 1) * spread + 1)
+        make_axis(&axes[i], n, spatial_out[i], taps, step, spread, crop[i])
+    return d
+
+
+cdef object all_pairs(const Axis* axes, Py_ssize_t d):
+    """Pairs (pixel, tap of the kernel) that reach the window; cropped taps do not count."""
+    cdef Py_ssize_t i
+    count = 1
+    for i in range(d):
+        count *= pairs(&axes[i])
+    return count
+
+
+def multiply_adds(problem):
+    """Number of products that reach the output; taps cropped away are not counted.
+
+    Per axis these are the pairs ``(i, k)`` with ``0 <= i*stride + k*dilation - crop < out``.
+    """
+    cdef Axis axes[MAX_AXES]
+    cdef Py_ssize_t d = make_axes(<tuple> problem, axes)
+    channel_pairs = problem.c_in * (problem.c_out // problem.groups)
+    return math.prod(problem.batch) * channel_pairs * all_pairs(axes, d)
 
 
 cdef Py_ssize_t held(const Axis* axes, Py_ssize_t d, Py_ssize_t lane) noexcept:
@@ -155,6 +208,7 @@ cdef int make_sets(Geometry* g) noexcept:
         )
         if g.outer[i].merged:
             rows *= largest_class(&g.outer[i])
+    g.widest = MAX_VECTORS if rows < 4 and g.lane.q_hi - g.lane.q_lo > 64 else TALL_VECTORS
     g.n_sets = 1
     for i in range(g.n_outer):
         g.n_sets *= g.outer[i].n_classes
@@ -305,7 +359,7 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
     if g.gathered:
         # All phases of the rows' axis, for each row of a task.
         sources *= rows.n_phases * g.row_block
-    kept = ACC_ROWS * (4 if g.gathered else 1)
+    kept = ACC_ROWS * (4 if g.gathered or g.by_channel else 1)
     g.channel_block = min(max(1, kept // sources), max(8, PACKED_BYTES // max(channel_bytes, 1)))
     if places < cut.wanted:
         shares = ceil_div(cut.wanted, max(places, 1))
@@ -314,6 +368,11 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
         g.channel_block = g.channel_block // 8 * 8
     g.channel_block = min(g.channel_block, max(g.c_out, 1))
     g.n_channel_blocks = ceil_div(g.c_out, g.channel_block)
+    g.woven = (
+        g.by_channel and g.groups == 1 and g.n_channel_blocks == 1 and contiguous(&g.lane)
+        and g.lane.y_step == g.c_out * g.element
+        and g.lane.stride * g.c_out * g.components <= MAX_WOVEN
+    )
     # Tasks that share a place read its rows of x again, unless x is laid out anew; a few more of
     # them are worth it where they share out better.
     g.channel_tasks = g.n_channel_blocks
@@ -326,13 +385,29 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
                 g.channel_tasks = shares
     g.tasks = places * g.channel_tasks
     g.workers = max(1, min(cut.workers, g.tasks))
+    set_strip(g, g.channel_block * sources)
+
+
+cdef void set_strip(Geometry* g, Py_ssize_t rows) noexcept:
+    """How many lanes of `rows` rows are accumulated before they are stored."""
+    cdef Py_ssize_t tile = g.widest * g.vector, lanes, bytes
+    g.strip = tile_vectors(g.lane_block, g.vector, g.widest) * g.vector
     # Rows that are not stored together are stored panel by panel.
     if not g.interleaved and not g.by_channel:
-        sources = 0
-    g.acc_bytes = round_up((g.channel_block * sources + g.height) * 3 * g.vector * g.size, 64)
+        rows = g.height
+    elif not g.gathered:
+        lanes = round_up(g.row_block * g.row_pitch if g.flat else g.lane_block, g.vector)
+        g.strip = min(lanes, max(1, ACC_BYTES // (rows * g.size) // tile) * tile)
+    bytes = held(g.outer, g.n_outer, -1) * g.depth_block * g.components * g.size
+    bytes *= g.strip + g.lane.span
+    g.shallow = g.depth_block >= g.c_in and bytes <= SHALLOW_BYTES
+    g.acc_pitch = g.strip
+    if g.acc_pitch * g.size % 1024 == 0:
+        g.acc_pitch += g.vector
+    g.acc_bytes = round_up(max(rows * g.acc_pitch, g.height * tile) * g.size, 64)
 
 
-cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
+cdef void make_blocks(Geometry* g, Py_ssize_t workers) noexcept:
     """Cut the work into blocks that stay in the cache and tasks for every worker."""
     cdef Cut cut
     cdef const Axis* rows = &g.outer[g.n_outer - 1]
@@ -345,10 +420,8 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
         cut.other_taps *= g.outer[i].max_taps
         cut.others *= g.outer[i].q_hi - g.outer[i].q_lo
     cut.slot = g.depth_block * g.components * g.size
-    cdef double work = (
-        macs + <double> cut.others * cut.rows * cut.lanes * (g.c_in + g.c_out) * g.size)
-    cut.workers = 1 if work < SERIAL_WORK else workers
-    cut.wanted = 1 if cut.workers == 1 else TASKS_PER_WORKER * cut.workers
+    cut.workers = workers
+    cut.wanted = 1 if workers == 1 else TASKS_PER_WORKER * workers
     # Along the batch the lanes are far apart in the result, so its rows are collected first.
     g.gathered = (
         g.by_batch and not g.by_channel and cut.rows > 0 and covers(rows)
@@ -360,19 +433,53 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers, double macs) noexcept:
     if g.by_batch:
         lay_out_by_batch(g)
     cut_channels(g, &cut)
-    # Outer taps with their rows, sources with their bias, and a row of zeros.
+    # Outer taps with their rows, sources, and a row of zeros.
     g.list_taps = cut.other_taps * rows.max_taps
     g.list_sources = max(g.lane.n_phases, g.channel_block)
     if g.gathered:
         g.list_sources = max(g.list_sources, g.row_block * rows.stride)
+    if g.woven:
+        g.list_sources = g.lane.stride * g.c_out
     g.list_sources *= g.components
     g.list_bytes = 64 + round_up(
-        g.list_taps * (sizeof(Py_ssize_t) + sizeof(void*))
-        + g.list_sources * (sizeof(void*) + g.size) + 3 * g.vector * g.size, 64,
+        g.list_taps * (sizeof(Py_ssize_t) + sizeof(void*)) + g.list_sources * sizeof(void*)
+        + 3 * g.vector * g.size, 64,
     )
     g.packed = g.groups * g.c_out * g.components * g.c_in * g.taps
 
 
+cdef list stored(
+        const Axis* a, Py_ssize_t q_lo, Py_ssize_t q_hi, Py_ssize_t first, Py_ssize_t phases):
+    """Positions of the result inside of the window, of some q and some phases."""
+    cdef Py_ssize_t q, phase
+    positions = [
+        result_at(a, q, phase) for q in range(q_lo, q_hi) for phase in range(first, first + phases)
+    ]
+    return [o for o in positions if 0 <= o < a.n_out]
+
+
+cdef tuple piece_at(const Geometry* g, const Place* p, Py_ssize_t rank, Py_ssize_t lane):
+    """What is stored at one place: see `Plan.places`."""
+    cdef Py_ssize_t i, outer = 0, channel = p.group * g.c_out + p.channel_0
+    if g.flat:
+        lanes = stored(&g.lane, 0, g.row_pitch, 0, g.lane.n_phases)
+    else:
+        lanes = stored(&g.lane, p.lane_lo, p.lane_hi, 0, g.lane.n_phases)
+    piece = [lanes if g.by_batch else [p.image], range(channel, channel + p.channels)]
+    for i in range(rank):
+        if i == lane:
+            piece.append(lanes)
+            continue
+        q, stop = p.q[outer], p.q[outer] + 1
+        if g.flat and outer == g.n_outer - 1:
+            q, stop = p.flat_lo, p.flat_hi
+        piece.append(stored(&g.outer[outer], q, stop, p.first[outer], p.size[outer]))
+        outer += 1
+    return tuple(piece)
+
+
+@cython.final
+@cython.freelist(4)
 cdef class Plan:
     """How the direct method computes one problem with one instruction set.
 
@@ -387,8 +494,8 @@ cdef class Plan:
         Compute type, real numbers of an element, and its bytes.
     vector, height
         Lanes of a vector and rows of the tallest tile.
-    workers
-        The most threads to plan for.
+    workers : int or None
+        The most threads to plan for, as `_threads.resolve` takes it.
     exact
         Run the lanes along the batch, so that no product with padding is ever made.
 
@@ -407,40 +514,33 @@ cdef class Plan:
     def __init__(
         self, problem, tuple x_strides, tuple w_strides, tuple y_strides, Py_ssize_t images,
         int compute, Py_ssize_t components, Py_ssize_t element, Py_ssize_t vector,
-        Py_ssize_t height, Py_ssize_t workers, bint exact=False,
+        Py_ssize_t height, workers, bint exact=False,
     ):
         cdef Geometry* g = &self.g
         cdef Axis axes[MAX_AXES + 1]
         cdef Py_ssize_t w_steps[MAX_AXES]
-        cdef tuple spatial_in = problem.spatial_in
-        cdef tuple kernel = problem.kernel
-        cdef tuple stride = problem.stride
-        cdef tuple dilation = problem.dilation
-        cdef Py_ssize_t d = len(spatial_in)
-        cdef Py_ssize_t i, k, lane, batch_taps
-        cdef double best, score
-        if d >= MAX_AXES:
-            raise OverflowError(f"{d} spatial axes, at most {MAX_AXES - 1}")
-        self.macs = 1
+        cdef Py_ssize_t d = make_axes(<tuple> problem, axes)
+        cdef Py_ssize_t i, lane, c_in, c_out, batch_taps
+        cdef double best, score, x_bytes, y_bytes
+        _, g.groups, c_in, c_out, _, _, _, _, _, _, _, _ = <tuple> problem
         g.taps = 1
         g.complete = True
+        self.macs = <double> images * components * components
+        x_bytes = y_bytes = images * element
         for i in range(d):
-            k = kernel[i]
-            # With one sample or one tap a step beyond the axis itself means nothing.
-            full = (spatial_in[i] - 1) * stride[i] + (k - 1) * dilation[i] + 1
-            make_axis(
-                &axes[i], spatial_in[i], problem.spatial_out[i], k, min(stride[i], full),
-                dilation[i] if k > 1 else 1, problem.crop[i],
-            )
             axes[i].x_step = x_strides[i + 2]
             axes[i].y_step = y_strides[i + 2]
             w_steps[i] = w_strides[i + 2]
-            g.taps *= k
+            g.taps *= axes[i].kernel
             g.complete = g.complete and covers(&axes[i])
             self.macs *= pairs(&axes[i])
-        g.groups = problem.groups
-        g.c_in = problem.c_in // g.groups
-        g.c_out = problem.c_out // g.groups
+            x_bytes *= axes[i].n_in
+            y_bytes *= axes[i].n_out
+        g.c_in = c_in // g.groups
+        g.c_out = c_out // g.groups
+        self.macs *= <double> c_in * g.c_out
+        x_bytes *= c_in
+        y_bytes *= c_out
         g.components = components
         g.compute = compute
         g.size = 4 if compute == 0 else 8
@@ -449,7 +549,6 @@ cdef class Plan:
         g.x_image, g.y_image = x_strides[0], y_strides[0]
         g.w_in, g.w_out = w_strides[0], w_strides[1]
         g.vector, g.height = vector, height
-        self.macs *= images * problem.c_in * g.c_out * components * components
         make_axis(&axes[d], images, images, 1, 1, 1, 0)
         axes[d].x_step, axes[d].y_step = x_strides[0], y_strides[0]
 
@@ -473,11 +572,24 @@ cdef class Plan:
             raise OverflowError(
                 f"one phase has more than {LIST_TAPS} taps, and no axis is long enough for them"
             )
-        self.lane_axis = "batch" if lane == d else f"spatial {lane}"
+        self.rank, self.lane = d, lane
         take_axes(g, axes, d, lane, w_steps, images)
         if make_sets(g) < 0:
             raise MemoryError(f"no memory for the plan of {g.n_sets} sets of phases")
-        make_blocks(g, workers, self.macs)
+        make_blocks(g, 1 if self.macs + x_bytes + y_bytes < SERIAL_WORK else resolve(workers))
+        # Elements that share their memory may be more than could be copied.
+        if (<double> g.packed + g.relaid) * g.size > MAX_BYTES:
+            raise MemoryError("the copies of x and w that are computed from do not fit into memory")
+        g.worker_bytes = g.rows_bytes + g.acc_bytes + g.list_bytes
+        g.zeros_bytes = round_up(g.groups * g.c_out * components * g.size, LINE)
+        g.packed_bytes = round_up(g.packed * g.size, LINE)
+        g.relaid_bytes = round_up(g.relaid * g.size, LINE)
+        g.shared_bytes = g.zeros_bytes + g.packed_bytes + g.relaid_bytes
+
+    @property
+    def lane_axis(self):
+        """The axis along the lanes: "batch", or "spatial" and its number."""
+        return "batch" if self.lane == self.rank else f"spatial {self.lane}"
 
     @property
     def tasks(self):
@@ -490,25 +602,14 @@ cdef class Plan:
         return self.g.workers
 
     @property
-    def packed(self):
-        """Numbers in the packed weights, in the compute type."""
-        return self.g.packed
-
-    @property
     def relaid(self):
         """Numbers in the copy of x that lanes along the batch need, in the compute type."""
         return self.g.relaid
 
     @property
-    def worker_bytes(self):
-        """Scratch of one worker."""
-        return self.g.rows_bytes + self.g.acc_bytes + self.g.list_bytes
-
-    @property
     def scratch_bytes(self):
-        """All scratch: the packed weights and what each worker holds."""
-        numbers = self.g.packed + self.g.relaid
-        return numbers * self.g.size + self.g.workers * self.worker_bytes
+        """All scratch: what the workers share and what each has."""
+        return self.g.shared_bytes + self.g.workers * self.g.worker_bytes
 
     @property
     def phases(self):
@@ -527,7 +628,40 @@ cdef class Plan:
         return self.g.height, max(1, min(3, ceil_div(lanes, self.g.vector))) * self.g.vector
 
     @property
-    def needs_finite_weights(self):
-        """Whether zeros of a halo are multiplied, which must not meet an infinite weight."""
-        rows = self.g.outer[self.g.n_outer - 1]
-        return self.g.lane.span > 0 or (self.g.flat and rows.span > 0)
+    def flat(self):
+        """Whether the lanes run on from row to row of a task."""
+        return self.g.flat
+
+    @property
+    def complete(self):
+        """Whether the tasks reach every element; the result is filled with bias first if not."""
+        return self.g.complete
+
+    def places(self):
+        """What each task stores, for tests of the plan and for its balance; slow.
+
+        Returns
+        -------
+        list of list of tuple
+            For each task the pieces it stores one after the other: ``(images, channels,
+            *positions)``, each a sequence of the indices along that axis of the result. A piece is
+            their product.
+        """
+        cdef const Geometry* g = &self.g
+        cdef Place p
+        cdef Py_ssize_t task, block, last = g.n_outer - 1
+        tasks = []
+        for task in range(g.tasks):
+            pieces = []
+            enter_task(g, task, &p)
+            for block in range(p.block_lo, p.block_hi):
+                enter_block(g, block, &p)
+                row = p.row_lo
+                while row < p.row_hi:
+                    for p.set in range(g.n_sets):
+                        p.q[last] = row
+                        if enter_set(g, &p):
+                            pieces.append(piece_at(g, &p, self.rank, self.lane))
+                    row += g.row_block if g.flat else 1
+            tasks.append(pieces)
+        return tasks

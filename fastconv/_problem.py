@@ -1,12 +1,13 @@
+# cython: annotation_typing=False, boundscheck=True, wraparound=True
 """Every rule, every error text and every length of a transposed convolution.
 
 :func:`make_problem` turns arguments into a frozen :class:`Problem`. Nothing below this module
-checks an argument again, and nothing outside of it computes an output length.
+checks an argument again, and nothing outside of it computes an output length. The file is plain
+Python and is built as an extension too (`_problem.pxd`), because it is passed by every call.
 """
 
 from __future__ import annotations
 
-import math
 import operator
 import sys
 from collections.abc import Sequence
@@ -46,6 +47,8 @@ class Problem(NamedTuple):
 
 def as_index(value: Any, name: str) -> int:
     """One integer, as `operator.index` takes it, but never a bool."""
+    if type(value) is int:
+        return value
     if isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, got the bool {value}")
     try:
@@ -74,7 +77,7 @@ def _per_axis(value: Any, name: str, d: int, minimum: int) -> tuple[int, ...]:
             raise ValueError(
                 f"{name} has {len(value)} entries for {d} spatial axes: {value!r}"
             )
-        values = tuple([as_index(v, name) for v in value])
+        values = tuple([v if type(v) is int else as_index(v, name) for v in value])
     for v in values:
         if v < minimum:
             raise ValueError(f"{name} must be at least {minimum}, got {value!r}")
@@ -83,8 +86,6 @@ def _per_axis(value: Any, name: str, d: int, minimum: int) -> tuple[int, ...]:
 
 def _padding_pairs(padding: Any, d: int) -> tuple[tuple[int, int], ...]:
     """The numeric forms of `padding` as one ``(before, after)`` pair per axis."""
-    if type(padding) is int:
-        return ((padding, padding),) * d
     if not is_sequence(padding):
         p = as_index(padding, "padding")
         return ((p, p),) * d
@@ -95,7 +96,9 @@ def _padding_pairs(padding: Any, d: int) -> tuple[tuple[int, int], ...]:
         )
     pairs = []
     for entry in padding:
-        if is_sequence(entry):
+        if type(entry) is int:
+            pairs.append((entry, entry))
+        elif is_sequence(entry):
             if len(entry) != 2:
                 raise ValueError(
                     f"padding has an entry with {len(entry)} numbers, "
@@ -109,8 +112,8 @@ def _padding_pairs(padding: Any, d: int) -> tuple[tuple[int, int], ...]:
 
 
 def _windows(
+    full: list[int],
     spatial_in: tuple[int, ...],
-    kernel: tuple[int, ...],
     stride: tuple[int, ...],
     dilation: tuple[int, ...],
     padding: Any,
@@ -118,11 +121,7 @@ def _windows(
     output_size: Any,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """``(crop, spatial_out)``: where the result lies in the full scatter, per axis."""
-    d = len(kernel)
-    full = [
-        (i - 1) * s + dil * (k - 1) + 1
-        for i, k, s, dil in zip(spatial_in, kernel, stride, dilation, strict=True)
-    ]
+    d = len(full)
     if type(padding) is type(output_padding) is int and output_padding == 0 and output_size is None:
         cropped = tuple([f - 2 * padding for f in full])
         if min(cropped) >= 1:
@@ -139,42 +138,41 @@ def _windows(
         if padding == "valid":
             return (0,) * d, tuple(full) if size is None else size
         if size is None:
-            size = tuple([i * s for i, s in zip(spatial_in, stride, strict=True)])
+            size = tuple([spatial_in[a] * stride[a] for a in range(d)])
         odd_before = padding == "same_lower"
-        return tuple(
-            [max(f - o + odd_before, 0) // 2 for f, o in zip(full, size, strict=True)]
-        ), size
+        return tuple([max(full[a] - size[a] + odd_before, 0) // 2 for a in range(d)]), size
 
     pairs = _padding_pairs(padding, d)
-    natural = [f - before - after for f, (before, after) in zip(full, pairs, strict=True)]
-    limits = [max(s, dil) for s, dil in zip(stride, dilation, strict=True)]
+    crop = tuple([before for before, _ in pairs])
+    natural = [full[a] - pairs[a][0] - pairs[a][1] for a in range(d)]
     if size is not None:
         if any(extra):
             raise ValueError(
                 f"output_padding={output_padding!r} cannot be combined with "
                 f"output_size={output_size!r}"
             )
-        for axis, (o, low, limit) in enumerate(zip(size, natural, limits, strict=True)):
-            if not low <= o < low + limit:
+        for a in range(d):
+            low, high = natural[a], natural[a] + max(stride[a], dilation[a]) - 1
+            if not low <= size[a] <= high:
                 raise ValueError(
-                    f"output_size={output_size!r} is out of reach on spatial axis {axis}: "
-                    f"{o} is not between {low} and {low + limit - 1}"
+                    f"output_size={output_size!r} is out of reach on spatial axis {a}: "
+                    f"{size[a]} is not between {low} and {high}"
                 )
-    else:
-        for axis, (op, limit) in enumerate(zip(extra, limits, strict=True)):
-            if op >= limit:
-                raise ValueError(
-                    f"output_padding={output_padding!r} must be smaller than "
-                    f"max(stride, dilation) = {limit} on spatial axis {axis}"
-                )
-        size = tuple([o + op for o, op in zip(natural, extra, strict=True)])
-        for axis, o in enumerate(size):
-            if o < 1:
-                raise ValueError(
-                    f"padding={padding!r} leaves an output length of {o} on spatial axis {axis} "
-                    f"(the full length there is {full[axis]})"
-                )
-    return tuple([before for before, _ in pairs]), size
+        return crop, size
+    for a in range(d):
+        if extra[a] >= max(stride[a], dilation[a]):
+            raise ValueError(
+                f"output_padding={output_padding!r} must be smaller than "
+                f"max(stride, dilation) = {max(stride[a], dilation[a])} on spatial axis {a}"
+            )
+    size = tuple([natural[a] + extra[a] for a in range(d)])
+    for a in range(d):
+        if size[a] < 1:
+            raise ValueError(
+                f"padding={padding!r} leaves an output length of {size[a]} on spatial axis {a} "
+                f"(the full length there is {full[a]})"
+            )
+    return crop, size
 
 
 def make_problem(
@@ -245,30 +243,36 @@ def make_problem(
         kernel = w_shape[2:]
     if d > MAX_RANK:
         raise ValueError(f"w has {d} spatial axes, at most {MAX_RANK} are possible")
-    for name, lengths in (("x", spatial_in), ("w", kernel)):
-        if 0 in lengths:
-            raise ValueError(
-                f"{name} has length 0 on spatial axis {lengths.index(0)} "
-                f"(shape {x_shape if name == 'x' else w_shape})"
-            )
+    if 0 in spatial_in:
+        raise ValueError(
+            f"x has length 0 on spatial axis {spatial_in.index(0)} (shape {x_shape})"
+        )
+    if 0 in kernel:
+        raise ValueError(f"w has length 0 on spatial axis {kernel.index(0)} (shape {w_shape})")
     stride = _per_axis(stride, "stride", d, 1)
     dilation = _per_axis(dilation, "dilation", d, 1)
+    full = [(spatial_in[a] - 1) * stride[a] + dilation[a] * (kernel[a] - 1) + 1 for a in range(d)]
     crop, spatial_out = _windows(
-        spatial_in, kernel, stride, dilation, padding, output_padding, output_size
+        full, spatial_in, stride, dilation, padding, output_padding, output_size
     )
-    far = max(max(crop), -min(crop)) + max(spatial_out)
-    if far + max(spatial_in) * max(stride) + max(kernel) * max(dilation) > MAX_LENGTH:
-        _check_reach(spatial_in, kernel, stride, dilation, crop, spatial_out)
+    for a in range(d):
+        if full[a] + abs(crop[a]) + spatial_out[a] > MAX_LENGTH:
+            raise ValueError(
+                f"positions on spatial axis {a} do not fit in {MAX_LENGTH}: "
+                f"length {spatial_in[a]}, kernel {kernel[a]}, stride {stride[a]}, "
+                f"dilation {dilation[a]}, crop {crop[a]}, output {spatial_out[a]}"
+            )
     if channels == "first":
         shape = (*batch, c_out, *spatial_out)
     elif channels == "last":
         shape = (*batch, *spatial_out, c_out)
     else:
         shape = batch + spatial_out
-    return Problem(
+    # The class itself would be called through a Python function.
+    return tuple.__new__(Problem, (
         batch, groups, c_in, c_out, spatial_in, kernel, stride, dilation, crop, spatial_out,
         channels, shape,
-    )
+    ))
 
 
 def _check_reach(
@@ -288,22 +292,3 @@ def _check_reach(
                 f"positions on spatial axis {axis} do not fit in {MAX_LENGTH}: length {i}, "
                 f"kernel {k}, stride {s}, dilation {d}, crop {c}, output {o}"
             )
-
-
-def multiply_adds(problem: Problem) -> int:
-    """Number of products that reach the output; taps cropped away are not counted.
-
-    Per axis these are the pairs ``(i, k)`` with ``0 <= i*stride + k*dilation - crop < out``.
-    """
-    count = math.prod(problem.batch) * problem.c_in * (problem.c_out // problem.groups)
-    for i, k, s, d, c, o in zip(
-        problem.spatial_in, problem.kernel, problem.stride, problem.dilation,
-        problem.crop, problem.spatial_out, strict=True,
-    ):
-        pairs = 0
-        for tap in range(k):
-            first = max(0, -((tap * d - c) // s))
-            last = min(i - 1, (o - 1 + c - tap * d) // s)
-            pairs += max(0, last - first + 1)
-        count *= pairs
-    return count

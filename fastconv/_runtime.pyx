@@ -115,7 +115,7 @@ def tile_loop(
         for i in range(rounds):
             k.tile[compute][log2_height(height)][vectors - 1](
                 memory, 0, &tap, &row, 1, 1, 0, 0, depth, lanes, 1,
-                memory + (depth * height + depth * lanes) * size, i > 0,
+                memory + (depth * height + depth * lanes) * size, lanes, i > 0, 1,
             )
     free(memory)
     return 2.0 * rounds * depth * height * lanes

@@ -12,9 +12,6 @@ from ._runtime import max_threads
 #: More threads than this are never started, however many are asked for on a small machine.
 MOST_WORKERS = 256
 
-#: Fewer multiply-adds than this take less time than to wake a thread.
-SERIAL_PRODUCTS = 1 << 18
-
 #: Where Linux tells a process its CPU quota: version 2, then version 1 of cgroups.
 CGROUP_V2 = "/sys/fs/cgroup/cpu.max"
 CGROUP_V1 = "/sys/fs/cgroup/cpu"
@@ -89,13 +86,9 @@ def check_workers(workers: SupportsIndex | None) -> int | None:
     return workers
 
 
-def resolve(workers: int | None, products: int | None = None) -> int:
-    """The most threads a call with this checked `workers` may start.
-
-    Where it is known that at most `products` multiply-adds are to do, too few of them stay with
-    the caller's thread and the limits need not be looked up.
-    """
-    if _forked or (products is not None and products < SERIAL_PRODUCTS):
+def resolve(workers: int | None) -> int:
+    """The most threads a call with this checked `workers` may start."""
+    if _forked:
         return 1
     if workers is None:
         return usable()

@@ -3,13 +3,21 @@
 # A kernel sees pointers, lengths and steps, never a Python object. Steps named `*_step` are in
 # bytes (they come from arrays of any layout); everything else counts elements.
 
+from fastconv._arith cimport ceil_div
+
 cdef enum:
     MAX_AXES = 64          # spatial axes and the batch
-    MAX_ROWS = 8           # rows of the largest tile
-    MAX_VECTORS = 3        # vectors of lanes of the widest tile
+    TALL_VECTORS = 3       # vectors of lanes of the widest tile of any height,
+    MAX_VECTORS = 6        # and of one or two rows: they need more lanes to hide latencies
+    MAX_ACC = 24           # vectors of accumulators of the largest tile
     N_COMPUTE = 3          # float32, float64, integers modulo 2**64
     N_HEIGHTS = 4          # tiles of 1, 2, 4 and 8 rows
+    DEALT_PARTS = 18         # parts that a row of x is dealt out to
+    WOVEN_SOURCES = 192      # sources that a row of the result is woven from
+    N_FLOATS = 2           # of the compute types, those with Winograd transforms
     N_TYPES = 11           # rows of _dtypes.TYPES
+    LINE = 64              # bytes of a line of the cache
+    MAX_WOVEN = 64         # numbers of all phases and channels that are stored as one run
 
 
 # One micro-tile: acc[m][j] (+)= sum over taps and channels of panel[...][m] * x[...][j].
@@ -21,21 +29,26 @@ cdef enum:
 # Where `components` is 2 rows of the panel and of acc are pairs of a real and an imaginary part,
 # each channel of x is two rows `pitch` apart, and the products are complex ones.
 #
-# `height` (1, 2, 4, 8) and the number of lanes (1 to 3 vectors) are constants of the tile; acc is
-# dense, overwritten, or with `accumulate` continued, so that a sum can be cut anywhere without a
-# change of its order. Nothing has to be aligned. All lanes are read, also those past the data.
+# `height` (1, 2, 4, 8) and the number of lanes (1 to 3 vectors, up to 6 for heights 1 and 2) are
+# constants of the tile; the rows of acc are `acc_pitch` apart. `tiles` of them follow each other
+# along the lanes, of x and of acc. acc is overwritten, or with `accumulate` continued, so that a
+# sum can be cut anywhere without a change of its order. Nothing has to be aligned. All lanes are
+# read, also those past the data.
 ctypedef void (*tile_fn)(
     const void* panel, Py_ssize_t tap_size, const Py_ssize_t* taps, const void* const* rows,
     Py_ssize_t n_rows, Py_ssize_t lane_taps, Py_ssize_t lane_shift, Py_ssize_t at,
-    Py_ssize_t depth, Py_ssize_t pitch, Py_ssize_t components, void* acc,
-    bint accumulate) noexcept nogil
+    Py_ssize_t depth, Py_ssize_t pitch, Py_ssize_t components, void* acc, Py_ssize_t acc_pitch,
+    bint accumulate, Py_ssize_t tiles) noexcept nogil
 
-# Read `channels` rows of `n` elements into dst[channel][component][pitch] in the compute type:
-# `before` zeros, the elements, zeros up to `width`.
-ctypedef void (*load_fn)(
-    const char* src, Py_ssize_t channel_step, Py_ssize_t lane_step, Py_ssize_t component_step,
-    Py_ssize_t channels, Py_ssize_t components, Py_ssize_t n, Py_ssize_t before,
-    Py_ssize_t width, Py_ssize_t pitch, void* dst) noexcept nogil
+# Rows of some channels of x on their way into scratch, in the compute type.
+cdef struct Load:
+    Py_ssize_t channel_step, row_step, lane_step, component_step
+    Py_ssize_t channels, components, rows
+    Py_ssize_t before, n, width      # zeros, elements, and how many numbers with zeros behind them
+    Py_ssize_t pitch                 # of dst: from a component to the next, channels following
+    Py_ssize_t slot                  # of dst: from a row to the next
+
+ctypedef void (*load_fn)(const char* src, void* dst, const Load* load) noexcept nogil
 
 # Columns of weights whose places are evenly apart, in the source and in a panel.
 cdef struct Run:
@@ -51,15 +64,72 @@ ctypedef bint (*pack_fn)(
     const char* src, Py_ssize_t channel_step, Py_ssize_t channels, Py_ssize_t components,
     const Run* runs, Py_ssize_t n_runs, void* dst) noexcept nogil
 
-# Write dst[u*lane_step + j*source_step] = sources[j][at + u] + bias[j] for u < n, j < n_sources,
-# cast to the result type.
-ctypedef void (*store_fn)(
-    const void* const* sources, const void* bias, Py_ssize_t n_sources, Py_ssize_t at,
-    Py_ssize_t n, char* dst, Py_ssize_t lane_step, Py_ssize_t source_step) noexcept nogil
+# Accumulators on their way into the result, cast to its type: for u < n, j < n_sources and each
+# channel c, sources[j][c*pitch + at + u] + bias[c*bias_step + (j & bias_mask)] goes to
+# dst + c*channel_step + u*lane_step + j*source_step.
+cdef struct Store:
+    Py_ssize_t n_sources, bias_step
+    Py_ssize_t bias_mask             # 0, 1 for complex numbers, -1 where each has its own
+    Py_ssize_t channels, pitch
+    Py_ssize_t at, n
+    Py_ssize_t channel_step, lane_step, source_step
 
-# dst[u*lane_step] += src[u] for u < n: how a column is scattered (float32 and float64 only).
+ctypedef void (*store_fn)(
+    const void* const* sources, const void* bias, char* dst, const Store* store) noexcept nogil
+
+# How a fast algorithm computes phases of some taps along one axis: from a window of as many inputs
+# as there are points, several outputs. A shorter phase has one tap less, its g_0, and so does
+# without the first point. Named F(outputs, taps).
+cdef enum Scheme:
+    F11                    # one point: nothing is transformed
+    F22                    # points 0, 1, inf
+    F32                    # points 0, 1, -1, inf
+    F23                    # the same points
+
+# Read n elements of each of `rows` rows of each channel, with `before` zeros in front and zeros
+# behind, and deal them out: position u goes to u % parts * part_pitch + u // parts, for
+# u < parts*part_pitch, of dst[row*row_pitch + channel*parts*part_pitch].
+ctypedef void (*deal_fn)(
+    const char* src, Py_ssize_t channel_step, Py_ssize_t channels, Py_ssize_t row_step,
+    Py_ssize_t rows, Py_ssize_t lane_step, Py_ssize_t n, Py_ssize_t before, Py_ssize_t parts,
+    Py_ssize_t part_pitch, void* dst, Py_ssize_t row_pitch) noexcept nogil
+
+# The input transform along one axis, for each channel and n neighbouring windows:
+#
+#   dst[p*point_step + c*dst_pitch + t] = point p of d_i = src[offsets[i] + c*src_pitch + t]
+#
+# Whole vectors may be read and written where t stays below `room`.
+ctypedef void (*transform_input_fn)(
+    Scheme scheme, const void* src, const Py_ssize_t* offsets, Py_ssize_t src_pitch,
+    Py_ssize_t channels, Py_ssize_t n, Py_ssize_t room, void* dst, Py_ssize_t point_step,
+    Py_ssize_t dst_pitch) noexcept nogil
+
+# The transform of n filters along one axis: dst[p*point_step + i] from taps src[j*step + i], which
+# are those of the phase in its own order (of the correlation, it is g_(taps - 1 - j)).
+ctypedef void (*transform_filter_fn)(
+    Scheme scheme, bint shorter, const void* src, Py_ssize_t step, Py_ssize_t n, void* dst,
+    Py_ssize_t point_step) noexcept nogil
+
+# The inverse transform along one axis: outputs dst[a*step + i] from points src[p*point_step + i].
+# n is a multiple of the vector. Returns whether an output is Inf or NaN.
+ctypedef bint (*transform_output_fn)(
+    Scheme scheme, bint shorter, const void* src, Py_ssize_t point_step, Py_ssize_t n, void* dst,
+    Py_ssize_t step) noexcept nogil
+
+# Interleave a row of the result of each channel: position f of [first, stop) comes from source
+# f % n_sources, lane f // n_sources, gets the channel's bias, and goes to dst[(f - first)*step].
+# From one channel to the next the sources are `pitch` apart.
+ctypedef void (*weave_fn)(
+    const void* const* sources, Py_ssize_t pitch, const void* bias, Py_ssize_t channels,
+    Py_ssize_t n_sources, Py_ssize_t first, Py_ssize_t stop, char* dst, Py_ssize_t channel_step,
+    Py_ssize_t step) noexcept nogil
+
+# Scatter rows: src[i*src_step + u] is added at `at + i*stride + u*dilation`, if that is within
+# [0, length), for u < n and i from count - 1 down to 0 (float32 and float64 only).
 ctypedef void (*add_fn)(
-    const void* src, Py_ssize_t n, char* dst, Py_ssize_t lane_step) noexcept nogil
+    const void* src, Py_ssize_t src_step, Py_ssize_t count, Py_ssize_t n, Py_ssize_t at,
+    Py_ssize_t stride, Py_ssize_t dilation, Py_ssize_t length, char* dst,
+    Py_ssize_t lane_step) noexcept nogil
 
 # Run n rounds of independent multiply-adds from tag[0], tag[1]; returns the operations done.
 ctypedef double (*peak_fn)(Py_ssize_t n, void* tag) noexcept nogil
@@ -73,6 +143,11 @@ cdef struct KernelTable:
     pack_fn pack[N_TYPES]
     store_fn store[N_TYPES]
     add_fn add[N_COMPUTE]
+    deal_fn deal[N_FLOATS]
+    transform_input_fn transform_input[N_FLOATS]
+    transform_filter_fn transform_filter[N_FLOATS]
+    transform_output_fn transform_output[N_FLOATS]
+    weave_fn weave[N_FLOATS]
     peak_fn peak[N_COMPUTE]
 
 
@@ -87,6 +162,7 @@ cdef struct Axis:
     Py_ssize_t max_taps              # taps of the phases of the first class
     Py_ssize_t span                  # (max_taps - 1) * shift
     Py_ssize_t q_lo, q_hi            # the q that reach the window
+    Py_ssize_t full_lo, full_hi      # the q whose `stride` positions all lie in the window
     bint merged                      # phases with equally many taps share a class
     Py_ssize_t n_classes
     Py_ssize_t x_step, y_step
@@ -128,3 +204,13 @@ cdef inline Py_ssize_t panel_height(Py_ssize_t tallest, Py_ssize_t rows) noexcep
     while tallest > rows:
         tallest >>= 1
     return tallest
+
+
+cdef inline Py_ssize_t tile_vectors(
+        Py_ssize_t lanes, Py_ssize_t vector, Py_ssize_t widest) noexcept nogil:
+    """Vectors of the next tile when `lanes` are left.
+
+    Tiles of one vector are the slowest: four vectors are two and two.
+    """
+    cdef Py_ssize_t left = ceil_div(lanes, vector)
+    return ceil_div(left, ceil_div(left, widest))

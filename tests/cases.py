@@ -93,8 +93,10 @@ def expected(case, dtype):
 
 
 def may_refuse(case, method):
-    """col2im chooses its problems; direct only lacks room for tens of thousands of taps."""
-    return method == "col2im" or (method == "direct" and case.id.endswith("many-taps"))
+    """Two choose their problems; direct only lacks room for tens of thousands of taps."""
+    if method == "direct":
+        return case.id.endswith("many-taps")
+    return method in ("col2im", "winograd")
 
 
 def attempt(case, operands, method, **options):
@@ -309,11 +311,30 @@ def _layer_cases():
         yield Case(f"layer-{name}", x, w, **arguments)
 
 
+def _column_cases():
+    """Where raw weights are cut: blocks of pixels, channels and columns, tasks by phase."""
+    yield Case("columns-pixel-blocks", (3, 2, 19, 23), (2, 3, 3, 4), stride=2, padding=1)
+    yield Case("columns-pixel-blocks-1d", (1, 3, 2100), (3, 2, 9), stride=3)
+    yield Case("columns-deep", (1, 530, 3), (530, 1, 70), stride=16)
+    yield Case("columns-deep-groups", (2, 600, 2, 3), (600, 7, 5, 3), stride=2, groups=2)
+    yield Case("columns-wide", (1, 3, 2, 5), (3, 90, 4, 4), stride=2, padding=1)
+    yield Case("columns-wide-odd", (2, 3, 7), (3, 77, 13), stride=5, padding=3)
+    yield Case("columns-sixteen", (1, 5, 6), (5, 1, 16), stride=4)
+    yield Case("columns-last", (1, 2, 5, 9), (9, 20, 3, 4), stride=2, channel_axis=-1)
+    for s, d in [(64, 1), (24, 1), (7, 1), (48, 3), (20, 15), (300, 1), (1, 1), (1, 9)]:
+        yield Case(f"columns-hop-s{s}-d{d}", (2, 4, 11), (4, 1, 200), stride=s, dilation=d,
+                   padding=37)
+    yield Case("columns-hop-groups", (2, 6, 9), (6, 1, 120), stride=40, groups=3)
+    yield Case("columns-hop-channels", (1, 3, 14), (3, 5, 96), stride=32, padding=((30, 50),))
+    yield Case("columns-hop-first-axis", (1, 2, 3, 4), (2, 1, 40, 11), stride=(20, 4), padding=3)
+    yield Case("columns-hop-last-axis", (1, 2, 3, 5), (2, 2, 3, 90), stride=(2, 32))
+
+
 CASES = [
     case
     for family in (
         _axis_cases, _window_cases, _rank_cases, _channel_cases, _length_cases, _batch_cases,
-        _group_cases, _layer_cases,
+        _group_cases, _layer_cases, _column_cases,
     )
     for case in family()
 ]

@@ -1,5 +1,8 @@
 """Any strides, alignment and byte order of the inputs; every channel axis; layout of the result."""
 
+import itertools
+import tracemalloc
+
 import numpy as np
 import pytest
 import reference
@@ -250,3 +253,97 @@ def test_empty_batches(shape, last):
     result = conv_transpose(x, w, channel_axis=-1 if last else -3)
     tail = (7, 8, 4) if last else (4, 7, 8)
     assert result.shape == (*shape[:-3], *tail)
+
+
+def channels_last(a):
+    """Memory in the order of channels last."""
+    return np.ascontiguousarray(np.moveaxis(a, 1, -1)).transpose(
+        0, a.ndim - 1, *range(1, a.ndim - 1))
+
+
+def traced_peak(call):
+    """Bytes that a call allocates at most, arrays and scratch alike."""
+    tracemalloc.start()
+    try:
+        result = call()
+        return tracemalloc.get_traced_memory()[1], result
+    finally:
+        tracemalloc.stop()
+
+
+#: Scratch of one worker at most, and what is left for Python's own objects.
+SCRATCH = (4 << 20) + (1 << 18)
+
+
+@pytest.mark.parametrize("method", ["auto", "direct"])
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+@pytest.mark.parametrize(
+    "layout", [np.ascontiguousarray, channels_last, transposed, negative, strided, rolled_axes],
+    ids=lambda f: f.__name__,
+)
+@pytest.mark.parametrize("shape", [(1, 24, 256, 400), (3, 16, 51_200), (2, 8, 20, 160, 48)])
+def test_no_copy_of_x_or_y(shape, layout, dtype, method):
+    """Both are several times larger than all scratch; `out` has the same memory order as `x`."""
+    rank = len(shape) - 2
+    w_shape = (shape[1], shape[1] // 2, *[3] * rank)
+    rng = np.random.default_rng(6)
+    x = layout(small_integers(rng, shape, dtype))
+    w = small_integers(rng, w_shape, dtype)
+    arguments = {"padding": 1, "method": method, "workers": 1}
+    wanted = conv_transpose(np.ascontiguousarray(x), w, **arguments)
+    out = layout(np.zeros(wanted.shape, dtype))
+    assert min(x.nbytes, out.nbytes) - w.nbytes > SCRATCH
+    peak, result = traced_peak(lambda: conv_transpose(x, w, out=out, **arguments))
+    assert result is out
+    np.testing.assert_array_equal(out, wanted)
+    assert peak - w.nbytes < SCRATCH
+
+
+@pytest.mark.parametrize("method", ["auto", "direct"])
+def test_no_copy_with_channels_last(method):
+    """The same with the channel axis last, where the result is fresh: it alone is allocated."""
+    rng = np.random.default_rng(8)
+    x, w = small_integers(rng, (1, 256, 400, 24), "float32"), small_integers(
+        rng, (24, 12, 3, 3), "float32")
+    for view in (x, x[:, ::-1], x[:, :, ::-1], x[..., ::-1], x.swapaxes(1, 2)):
+        peak, y = traced_peak(lambda view=view: conv_transpose(
+            view, w, padding=1, channel_axis=-1, method=method, workers=1))
+        assert y.flags.c_contiguous
+        assert peak - w.nbytes - y.nbytes < SCRATCH
+        first = conv_transpose(
+            np.ascontiguousarray(np.moveaxis(view, -1, 1)), w, padding=1, method=method)
+        np.testing.assert_array_equal(np.moveaxis(y, -1, 1), first)
+
+
+def test_a_copy_would_be_seen():
+    """Two batch axes whose images are not evenly apart are the case that needs one."""
+    x = np.zeros((3, 2, 12, 256, 200), "float32")
+    w = np.ones((12, 12, 1, 1), "float32")
+    arguments = {"channel_axis": 2, "workers": 1, "method": "direct"}
+    out = np.empty(x.shape, "float32")
+    peak, _ = traced_peak(lambda: conv_transpose(x, w, out=out, **arguments))
+    assert peak < SCRATCH
+    uneven = np.zeros((3, 3, 12, 256, 200), "float32")[:, :2]
+    peak, _ = traced_peak(lambda: conv_transpose(uneven, w, out=out, **arguments))
+    assert peak > uneven.nbytes
+
+
+@pytest.mark.parametrize("dtype", ("float32", "complex64", "float16", "uint8"))
+@pytest.mark.parametrize("stride", (1, 2, 3))
+def test_few_channels_last(dtype, stride, isa):
+    # All channels and phases of a row are stored as one run while they are few.
+    rng = np.random.default_rng(stride)
+    for c_out, padding, output_padding in itertools.product(
+        (1, 2, 3, 4, 5, 11, 21, 22, 32, 33, 64, 65), (0, 1), (0, stride - 1)
+    ):
+        x = rng.integers(-3, 4, (2, 4, 7, 37)).astype(dtype)
+        w = rng.integers(-3, 4, (4, c_out, 3, 4)).astype(dtype)
+        bias = rng.integers(-3, 4, c_out).astype(dtype)
+        arguments = {
+            "stride": stride, "padding": padding, "output_padding": output_padding,
+            "method": "direct",
+        }
+        first = conv_transpose(x, w, bias, **arguments)
+        last = conv_transpose(
+            np.ascontiguousarray(np.moveaxis(x, 1, -1)), w, bias, channel_axis=-1, **arguments)
+        np.testing.assert_array_equal(np.moveaxis(last, -1, 1), first)

@@ -21,10 +21,12 @@ ODD = [
     for name in (
         "rank2-unlike", "rank3-k4-s2", "channels-17to31-k4-s2", "length-97-k9-s3", "batch-17-odd",
         "batch-last-33", "groups-12to30-g6-k4-s2", "plain-image", "axis-long-k3-s2",
+        "columns-pixel-blocks", "columns-deep", "columns-wide-odd", "columns-hop-s24-d1",
+        "columns-hop-channels",
     )
 ]
 DTYPES = ("float32", "float64", "complex64", "complex128", "float16")
-METHODS = ("direct", "col2im", "auto")
+METHODS = ("direct", "col2im", "winograd", "auto")
 
 
 def by_id(case):
@@ -61,7 +63,7 @@ def test_workers_agnosticism(case, method):
                 identical(attempt(case, operands, method, workers=workers), one)
 
 
-@pytest.mark.parametrize("method", ("direct", "col2im"))
+@pytest.mark.parametrize("method", ("direct", "col2im", "winograd"))
 @pytest.mark.parametrize("case", LAYERS[::3], ids=by_id)
 def test_workers_agnosticism_in_each_instruction_set(case, method, isa):
     operands = random_operands(case, "float32")
@@ -71,7 +73,7 @@ def test_workers_agnosticism_in_each_instruction_set(case, method, isa):
             identical(attempt(case, operands, method, workers=workers), one)
 
 
-@pytest.mark.parametrize("method", ("direct", "col2im"))
+@pytest.mark.parametrize("method", ("direct", "col2im", "winograd"))
 @pytest.mark.parametrize(
     "case", [c for c in [*LAYERS, *ODD] if c.channel_axis == 1], ids=by_id
 )
@@ -143,7 +145,26 @@ def test_channels_last_agnosticism():
         identical(np.ascontiguousarray(np.moveaxis(last, -1, 1)), first)
 
 
-@pytest.mark.parametrize("method", ("direct", "col2im"))
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+def test_alignment_of_weights_agnosticism(dtype, isa):
+    # Tiles of raw weights begin on cache lines where they can: the same bits wherever those are.
+    rng = np.random.default_rng(6)
+    x = rng.standard_normal((2, 70, 5)).astype(dtype)
+    for c_out, k in [(64, 16), (32, 17), (3, 301), (1, 640)]:
+        w = rng.standard_normal((70, c_out, k)).astype(dtype)
+        memory = np.empty(w.size + 16, dtype)
+        wanted = fastconv.conv_transpose(x, w, stride=4, method="col2im")
+        for offset in (0, 1, 2, 3, 5, 8, 12, 15):
+            moved = memory[offset : offset + w.size].reshape(w.shape)
+            moved[...] = w
+            for workers in (1, 3):
+                identical(
+                    fastconv.conv_transpose(x, moved, stride=4, method="col2im", workers=workers),
+                    wanted,
+                )
+
+
+@pytest.mark.parametrize("method", ("direct", "col2im", "winograd"))
 @pytest.mark.parametrize(
     "name", ("layer-pose_1", "layer-dcgan_2", "layer-hifigan_1", "layer-compress_k5",
              "layer-depthwise_up", "layer-istft", "layer-fsrcnn_x3", "layer-unet3d_up")
@@ -200,7 +221,7 @@ def test_out_may_overlap_an_operand(which, method):
         try:
             wanted = fastconv.conv_transpose(**kept, padding=1, method=method)
         except ValueError as error:
-            assert method == "col2im"
+            assert method in ("col2im", "winograd")
             assert "cannot do this problem" in str(error)
             return
         out = memory[:288].reshape(2, 4, 6, 6)
@@ -326,6 +347,25 @@ if hasattr(os, "sched_setaffinity"):
     run_python(script)
 
 
+def test_a_team_agrees_about_infinite_weights(run_python):
+    # One in the last task of packing: a thread that went on without waiting for that task would
+    # compute what the others do not, and wait for them for ever. Hence a process.
+    script = """
+import numpy as np
+import fastconv
+
+rng = np.random.default_rng(3)
+x = rng.standard_normal((2, 96, 40, 40), np.float32)
+w = rng.standard_normal((96, 64, 3, 3), np.float32)
+w[90, 60, 2, 1] = np.inf
+one = fastconv.conv_transpose(x, w, stride=2, method="direct", workers=1)
+for _ in range(60):
+    two = fastconv.conv_transpose(x, w, stride=2, method="direct", workers=2)
+    assert one.tobytes() == two.tobytes()
+"""
+    run_python(script, timeout=60)
+
+
 def test_state_of_others_is_left_alone(run_python):
     # Neither the environment nor the default of OpenMP changes by importing or computing.
     script = """
@@ -342,3 +382,15 @@ assert _threads.limits() == limits
 assert dict(os.environ) == before
 """
     run_python(script, env={"OMP_NUM_THREADS": "2"})
+
+
+@pytest.mark.parametrize("images", (76, 300, 301))
+def test_last_block_of_a_batch(images):
+    # Lanes along the batch are cut for many workers; the last block may take wider tiles.
+    rng = np.random.default_rng(images)
+    x = rng.standard_normal((images, 6, 3, 3)).astype(np.float32)
+    w = rng.standard_normal((6, 5, 3, 3)).astype(np.float32)
+    one = fastconv.conv_transpose(x, w, stride=2, method="direct", workers=1)
+    for workers in range(2, 17):
+        identical(
+            one, fastconv.conv_transpose(x, w, stride=2, method="direct", workers=workers))

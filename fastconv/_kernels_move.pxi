@@ -1,0 +1,352 @@
+# How numbers get from arrays into scratch and back, with a change of type. Part of _kernels.pxi.
+
+cdef enum:
+    QUAD = 16              # lanes whose neighbours are interleaved by fours at a time
+    MANY = 64              # neighbours that are interleaved before any is stored
+
+cdef union Bits:
+    float value
+    uint32_t bits
+
+
+cdef inline float half_to_float(uint16_t h) noexcept nogil:
+    """Exact: the exponent is moved by a multiplication, which makes subnormals normal too."""
+    cdef Bits b
+    cdef uint32_t magnitude = h & 0x7fff
+    b.bits = magnitude << 13
+    b.value = b.value * 5.192296858534828e33  # 2**112
+    if magnitude >= 0x7c00:
+        b.bits = (magnitude << 13) | 0x7f800000
+    b.bits |= (<uint32_t> (h & 0x8000)) << 16
+    return b.value
+
+
+cdef inline uint16_t float_to_half(float value) noexcept nogil:
+    """Round to nearest even, in the integers; subnormals let the adder round."""
+    cdef Bits b, small
+    cdef uint32_t sign, magnitude, moved, result
+    b.value = value
+    sign = (b.bits >> 16) & 0x8000
+    magnitude = b.bits & 0x7fffffff
+    small.bits = magnitude
+    small.value = small.value + <float> 0.5
+    moved = magnitude - 0x38000000
+    result = (moved + 0xfff + ((moved >> 13) & 1)) >> 13
+    if magnitude < 0x38800000:
+        result = small.bits - 0x3f000000
+    if magnitude >= 0x47800000:
+        result = 0x7c00
+    if magnitude > 0x7f800000:
+        result = 0x7e00
+    return <uint16_t> (result | sign)
+
+
+cdef inline void convert(element_t value, real_t* out) noexcept nogil:
+    if element_t is half_t:
+        out[0] = <real_t> half_to_float(value.bits)
+    elif element_t is bool_t:
+        out[0] = <real_t> (value.value != 0)
+    else:
+        out[0] = <real_t> value
+
+
+cdef inline void deposit(real_t value, element_t* out) noexcept nogil:
+    if element_t is half_t:
+        out.bits = float_to_half(<float> value)
+    elif element_t is bool_t:
+        out.value = value != 0
+    else:
+        out[0] = <element_t> value
+
+
+cdef inline void load_channels(
+        const element_t* src, real_t* dst, const Load* load) noexcept nogil:
+    """QUAD lanes of one row whose channels are neighbours, four of these at a time."""
+    cdef element_t quads[4 * QUAD]
+    cdef Py_ssize_t c, u, lane_step = load.lane_step, pitch = load.pitch
+    cdef real_t* t0
+    cdef real_t* t1
+    cdef real_t* t2
+    cdef real_t* t3
+    for c in range(0, load.channels - 3, 4):
+        for u in range(QUAD):
+            memcpy(
+                &quads[4 * u], <const char*> (src + c) + u * lane_step, 4 * sizeof(element_t))
+        t0 = dst + c * pitch
+        t1 = t0 + pitch
+        t2 = t1 + pitch
+        t3 = t2 + pitch
+        for u in range(QUAD):
+            convert[element_t, real_t](quads[4 * u], &t0[u])
+            convert[element_t, real_t](quads[4 * u + 1], &t1[u])
+            convert[element_t, real_t](quads[4 * u + 2], &t2[u])
+            convert[element_t, real_t](quads[4 * u + 3], &t3[u])
+    for c in range(load.channels // 4 * 4, load.channels):
+        for u in range(QUAD):
+            convert[element_t, real_t](
+                (<const element_t*> (<const char*> (src + c) + u * lane_step))[0],
+                &dst[c * pitch + u])
+
+
+cdef void load(const element_t* src, real_t* dst, const Load* load) noexcept nogil:
+    cdef Py_ssize_t size = sizeof(element_t), n = load.n, step = load.lane_step
+    cdef Py_ssize_t c, part, r, u
+    cdef real_t* to
+    cdef const char* row
+    cdef const element_t* dense
+    cdef bint by_channel = (
+        load.channel_step == size and step != size and load.components == 1
+        and load.channels >= 4 and n >= QUAD
+    )
+    for c in range(load.channels):
+        for part in range(load.components):
+            # Row after row of one channel: they are neighbours in memory as a rule.
+            for r in range(load.rows):
+                row = <const char*> src + (
+                    c * load.channel_step + part * load.component_step + r * load.row_step)
+                to = dst + ((c * load.components + part) * load.pitch + r * load.slot)
+                for u in range(load.before):
+                    to[u] = 0
+                to += load.before
+                if by_channel:
+                    pass
+                elif step == size:
+                    # A plane of a channel may be a page or less, too short for the hardware.
+                    if c + 1 < load.channels:
+                        for u in range((n * size + 63) // 64):
+                            prefetch(row + (load.channel_step + 64 * u))
+                    dense = <const element_t*> row
+                    for u in range(n):
+                        convert[element_t, real_t](dense[u], &to[u])
+                else:
+                    for u in range(n):
+                        convert[element_t, real_t](
+                            (<const element_t*> (row + u * step))[0], &to[u])
+                for u in range(n, load.width - load.before):
+                    to[u] = 0
+    if by_channel:
+        for r in range(load.rows):
+            u = 0
+            while u < n:
+                # The last ones are moved back, and some read twice.
+                u = min(u, n - QUAD)
+                load_channels[element_t, real_t](
+                    <const element_t*> (
+                        <const char*> src + (r * load.row_step + u * step)),
+                    dst + (r * load.slot + load.before + u), load)
+                u += QUAD
+
+
+cdef bint pack(
+        const element_t* src, Py_ssize_t channel_step, Py_ssize_t channels, Py_ssize_t components,
+        const Run* runs, Py_ssize_t n_runs, real_t* dst) noexcept nogil:
+    cdef Py_ssize_t i, i_0, i_1, r, m
+    cdef const Run* run
+    cdef const char* place
+    cdef const element_t* pair
+    cdef real_t value, imaginary
+    cdef real_t* to
+    cdef bint bad = False
+    # Steps from channel to channel and from panel to panel are often powers of two; by eights,
+    # neither the lines that are read nor those that are written drive each other from the cache.
+    i_0 = 0
+    while i_0 < channels:
+        i_1 = min(i_0 + 8, channels)
+        for r in range(n_runs):
+            run = &runs[r]
+            for i in range(i_0, i_1):
+                place = <const char*> src + (i * channel_step + run.src)
+                to = dst + (run.dst + i * run.height)
+                # Inf - Inf and NaN - NaN are NaN; everything else is 0.
+                if components == 2:
+                    for m in range(run.count):
+                        pair = <const element_t*> (place + m * run.src_step)
+                        convert[element_t, real_t](pair[0], &value)
+                        convert[element_t, real_t](pair[1], &imaginary)
+                        bad |= (value - value != 0) | (imaginary - imaginary != 0)
+                        to[m * run.dst_step] = value
+                        to[m * run.dst_step + 1] = imaginary
+                elif (
+                    run.count == 8 and run.dst_step == 1
+                    and run.src_step == <Py_ssize_t> sizeof(element_t)
+                ):
+                    pair = <const element_t*> place
+                    for m in range(8):
+                        convert[element_t, real_t](pair[m], &value)
+                        bad |= value - value != 0
+                        to[m] = value
+                elif run.count == 8 and run.dst_step == 1:
+                    for m in range(8):
+                        convert[element_t, real_t](
+                            (<const element_t*> (place + m * run.src_step))[0], &value)
+                        bad |= value - value != 0
+                        to[m] = value
+                else:
+                    for m in range(run.count):
+                        convert[element_t, real_t](
+                            (<const element_t*> (place + m * run.src_step))[0], &value)
+                        bad |= value - value != 0
+                        to[m * run.dst_step] = value
+        i_0 = i_1
+    return bad
+
+
+cdef inline void interleave_four(
+        const real_t** sources, const real_t* bias, Py_ssize_t bias_mask, Py_ssize_t j,
+        Py_ssize_t at, element_t* quads) noexcept nogil:
+    """quads[4*u + i] = sources[j + i][at + u] + bias for u < QUAD, i < 4."""
+    cdef Py_ssize_t u
+    cdef const real_t* s0 = sources[j] + at
+    cdef const real_t* s1 = sources[j + 1] + at
+    cdef const real_t* s2 = sources[j + 2] + at
+    cdef const real_t* s3 = sources[j + 3] + at
+    cdef real_t b0 = bias[j & bias_mask]
+    cdef real_t b1 = bias[(j + 1) & bias_mask]
+    cdef real_t b2 = bias[(j + 2) & bias_mask]
+    cdef real_t b3 = bias[(j + 3) & bias_mask]
+    for u in range(QUAD):
+        deposit[real_t, element_t](s0[u] + b0, &quads[4 * u])
+        deposit[real_t, element_t](s1[u] + b1, &quads[4 * u + 1])
+        deposit[real_t, element_t](s2[u] + b2, &quads[4 * u + 2])
+        deposit[real_t, element_t](s3[u] + b3, &quads[4 * u + 3])
+
+
+cdef inline void store_few(
+        const real_t** sources, const real_t* bias, element_t* dst, const Store* s,
+        Py_ssize_t at) noexcept nogil:
+    """QUAD lanes from `at` on of 4 sources or some more, which are neighbours."""
+    cdef element_t quads[4 * QUAD]
+    cdef Py_ssize_t j = 0, u, step = s.lane_step
+    while j + 4 <= s.n_sources:
+        interleave_four[real_t, element_t](sources, bias, s.bias_mask, j, at, quads)
+        for u in range(QUAD):
+            memcpy(<char*> (dst + j) + u * step, &quads[4 * u], 4 * sizeof(element_t))
+        j += 4
+    store_some[real_t, element_t](sources, bias, dst, s, j, at, QUAD)
+
+
+cdef inline void store_many(
+        const real_t** sources, const real_t* bias, element_t* dst, const Store* s,
+        Py_ssize_t at) noexcept nogil:
+    """QUAD lanes from `at` on of many sources, which are neighbours.
+
+    Lane by lane: lanes can be a power of two apart, so that a line that is left before it is full
+    has to be fetched again.
+    """
+    cdef element_t quads[4 * QUAD]
+    cdef element_t block[QUAD * MANY]
+    cdef Py_ssize_t first = 0, m, j, u, step = s.lane_step
+    cdef element_t* to
+    while first + 4 <= s.n_sources:
+        m = min(MANY, (s.n_sources - first) // 4 * 4)
+        for j in range(0, m, 4):
+            interleave_four[real_t, element_t](
+                sources, bias, s.bias_mask, first + j, at, quads)
+            for u in range(QUAD):
+                memcpy(&block[u * MANY + j], &quads[4 * u], 4 * sizeof(element_t))
+        for u in range(QUAD):
+            to = <element_t*> (<char*> (dst + first) + u * step)
+            for j in range(m):
+                to[j] = block[u * MANY + j]
+        first += m
+    store_some[real_t, element_t](sources, bias, dst, s, first, at, QUAD)
+
+
+cdef inline void store_some(
+        const real_t** sources, const real_t* bias, element_t* dst, const Store* s,
+        Py_ssize_t first, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
+    """The sources from `first` on one by one, n lanes from `at` on."""
+    cdef Py_ssize_t j, u, step = s.source_step, mask = s.bias_mask
+    cdef char* o
+    for u in range(n):
+        o = <char*> dst + u * s.lane_step
+        for j in range(first, s.n_sources):
+            deposit[real_t, element_t](
+                sources[j][at + u] + bias[j & mask], <element_t*> (o + j * step))
+
+
+cdef void store(
+        const real_t** sources, const real_t* biases, element_t* dst,
+        const Store* s) noexcept nogil:
+    cdef Py_ssize_t size = sizeof(element_t)
+    cdef Py_ssize_t c, u, at, n = s.n
+    cdef const real_t* bias
+    cdef const real_t* s0
+    cdef const real_t* s1
+    cdef const real_t* s2
+    cdef const real_t* s3
+    cdef real_t b0, b1, b2, b3
+    cdef element_t* o
+    cdef element_t* to
+    cdef bint dense = s.source_step == size and s.lane_step == s.n_sources * size
+    for c in range(s.channels):
+        bias = biases + c * s.bias_step
+        at = c * s.pitch + s.at
+        o = <element_t*> (<char*> dst + c * s.channel_step)
+        # Two to four phases are interleaved in registers; the compiler makes shuffles of these.
+        if dense and s.n_sources <= 4:
+            s0 = sources[0] + at
+            b0 = bias[0]
+            if s.n_sources == 1:
+                for u in range(n):
+                    deposit[real_t, element_t](s0[u] + b0, &o[u])
+                continue
+            s1 = sources[1] + at
+            b1 = bias[1 & s.bias_mask]
+            if s.n_sources == 2:
+                for u in range(n):
+                    deposit[real_t, element_t](s0[u] + b0, &o[2 * u])
+                    deposit[real_t, element_t](s1[u] + b1, &o[2 * u + 1])
+                continue
+            s2 = sources[2] + at
+            b2 = bias[2 & s.bias_mask]
+            if s.n_sources == 3:
+                for u in range(n):
+                    deposit[real_t, element_t](s0[u] + b0, &o[3 * u])
+                    deposit[real_t, element_t](s1[u] + b1, &o[3 * u + 1])
+                    deposit[real_t, element_t](s2[u] + b2, &o[3 * u + 2])
+                continue
+            s3 = sources[3] + at
+            b3 = bias[3 & s.bias_mask]
+            for u in range(n):
+                deposit[real_t, element_t](s0[u] + b0, &o[4 * u])
+                deposit[real_t, element_t](s1[u] + b1, &o[4 * u + 1])
+                deposit[real_t, element_t](s2[u] + b2, &o[4 * u + 2])
+                deposit[real_t, element_t](s3[u] + b3, &o[4 * u + 3])
+            continue
+        u = 0
+        if s.source_step == size and s.n_sources >= 4 and n >= QUAD:
+            while u < n:
+                # The last ones are moved back, and some stored twice.
+                u = min(u, n - QUAD)
+                to = <element_t*> (<char*> o + u * s.lane_step)
+                if s.n_sources < 16:
+                    store_few[real_t, element_t](sources, bias, to, s, at + u)
+                else:
+                    store_many[real_t, element_t](sources, bias, to, s, at + u)
+                u += QUAD
+        else:
+            store_some[real_t, element_t](sources, bias, o, s, 0, at, n)
+
+
+cdef void add(
+        const real_t* src, Py_ssize_t src_step, Py_ssize_t count, Py_ssize_t n, Py_ssize_t at,
+        Py_ssize_t stride, Py_ssize_t dilation, Py_ssize_t length, char* dst,
+        Py_ssize_t lane_step) noexcept nogil:
+    cdef bint dense = dilation * lane_step == <Py_ssize_t> sizeof(real_t)
+    cdef Py_ssize_t i, u, o, first
+    cdef const real_t* row
+    cdef real_t* to
+    for i in range(count - 1, -1, -1):
+        row = src + i * src_step
+        first = at + i * stride
+        if dense and first >= 0 and first + n <= length:
+            to = <real_t*> (dst + first * lane_step)
+            for u in range(n):
+                to[u] += row[u]
+            continue
+        for u in range(n):
+            o = first + u * dilation
+            if o >= 0 and o < length:
+                to = <real_t*> (dst + o * lane_step)
+                to[0] += row[u]

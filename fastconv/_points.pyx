@@ -1,0 +1,820 @@
+"""The driver of the winograd method: transforms, products at points, inverse transforms.
+
+Tiles of the phases' outputs, from all rows and images, are the lanes of the vectors. A task
+transforms the windows of x of some lanes, which all phases share, multiplies them by the
+transformed weights point by point, and brings the products back into outputs, which it stores
+interleaved. Weights become up to four times as many when they are transformed: the same team of
+threads does that block by block, where they would not fit into the promised scratch at once.
+"""
+
+import math
+
+from cython.parallel cimport parallel, prange, threadid
+from libc.string cimport memset
+
+from fastconv._arith cimport ceil_div, clip, round_up
+from fastconv._memory cimport Buffer, Memory, enter_fenv, fenv_t, kernel_table, leave_fenv
+from fastconv._plan cimport covers, make_axis
+from fastconv._team cimport team_barrier
+from fastconv._types cimport (
+    DEALT_PARTS, F11, F22, F23, F32, LINE, WOVEN_SOURCES, Axis, KernelTable, Run, Scheme, Store,
+    class_first, class_size, largest_class, log2_height, panel_height,
+)
+
+cdef enum:
+    VECTORS = 3               # vectors of lanes of a task
+    ROWS = 64                 # rows, of output channels and phases, whose points are kept
+    MOST_OUTPUTS = 3          # of a tile along an axis
+    MAX_PHASES = WOVEN_SOURCES // MOST_OUTPUTS
+    MAX_SHIFT = DEALT_PARTS // MOST_OUTPUTS    # their lanes must fit into the narrowest task, too
+    INPUT_CHANNELS = 8        # input channels that are transformed at a time
+    PACK_CHANNELS = 64        # input channels that one packing task takes
+    LEAST_LANES = 64          # bytes of lanes that every instruction set can do with
+    WINDOW_BYTES = 5 << 19    # transformed windows of a task
+    SCRATCH_BYTES = 3 << 20   # of a worker, without weights
+    WORKER_BYTES = 4 << 20    # with them
+    PACKED_BYTES = 1 << 20    # transformed weights: this, or as many as the weights
+    PAD = 64                  # bytes that keep points apart in the sets of a cache
+    TASKS_PER_WORKER = 4
+
+cdef Py_ssize_t LARGEST = 1 << 60
+
+# What the steps around the products take, in multiply-adds of a tile: a fit to some 40 problems,
+# timed on one core.
+cdef enum:
+    WINDOW_WORK = 10          # a number of a transformed window, with reading x
+    PRODUCT_WORK = 6          # a number that is brought back, with storing results
+    POINT_WORK = 9            # a transformed weight
+    LINE_WORK = 1500          # an input channel of a line of tiles
+    STORE_WORK = 2000         # a row of the result that a line of tiles is part of
+    CALL_WORK = 1 << 20       # the call
+
+
+# One axis, and how its phases are computed.
+cdef struct Side:
+    Axis axis
+    Scheme scheme
+    Py_ssize_t points
+    Py_ssize_t outputs               # of a tile, along its subgrid
+    Py_ssize_t tiles                 # of one of the `shift` subgrids
+
+
+cdef struct Call:
+    const KernelTable* k
+    int code, compute
+    Py_ssize_t size, vector, height
+    Side rows, cols
+    Py_ssize_t images, groups
+    Py_ssize_t c_in, c_out           # of one group
+    Py_ssize_t x_image, x_channel, y_image, y_channel
+    Py_ssize_t w_in, w_out, w_rows, w_cols
+    const char* x
+    const char* w
+    const char* bias
+    char* y
+    char* packed                     # transformed weights of one block of units
+    bint sharing                     # all windows are transformed once, before the tasks
+    char* shared                     # [task's columns] of them
+    bint by_channel                  # channels are the neighbours in the result
+    Py_ssize_t phases, points, outputs       # products of both axes
+    Py_ssize_t lines                 # of tiles, of one image
+    Py_ssize_t columns               # of tiles, each with a lane for every subgrid
+    Py_ssize_t columns_unit, column_units, lane_blocks
+    Py_ssize_t channels              # output channels of a unit
+    Py_ssize_t units                 # of one group
+    Py_ssize_t unit_numbers          # transformed weights of a unit
+    Py_ssize_t block_units, blocks   # units whose weights are transformed at a time
+    Py_ssize_t shares                # tasks that share the units of a block
+    # the parts of a worker's scratch, in bytes
+    Py_ssize_t windows_bytes, input_bytes, products_bytes, half_bytes, results_bytes, list_bytes
+    char* windows                    # [point][input channel][lane]
+    char* input                      # [row][channel][part][column], then points instead of rows
+    char* products                   # [point][row][lane]
+    char* half                       # [output of rows][point of columns][row][lane]
+    char* results                    # [class][output][row][lane]
+    const void** sources
+
+
+# Which phases of a unit have equally many taps on both axes.
+cdef struct Class:
+    Py_ssize_t first_row, size_row, taps_row
+    Py_ssize_t first_col, size_col, taps_col
+    bint short_row, short_col
+    Py_ssize_t rows                  # of a unit: (phase of rows, phase of columns, channel)
+    Py_ssize_t points
+
+
+cdef Py_ssize_t scheme_products(const Axis* a, Py_ssize_t points, Py_ssize_t outputs) noexcept:
+    """Products along an axis, of all phases."""
+    cdef Py_ssize_t longer = class_size(a, 0)
+    cdef Py_ssize_t tiles = ceil_div(ceil_div(a.q_hi - a.q_lo, a.shift), outputs)
+    return tiles * (points * longer + (points - 1) * (a.n_phases - longer))
+
+
+cdef void choose_scheme(Side* side) noexcept:
+    """The scheme of fewest products."""
+    cdef Axis* a = &side.axis
+    side.scheme, side.points, side.outputs = F11, 1, 1
+    if a.max_taps == 3:
+        side.scheme, side.points, side.outputs = F23, 4, 2
+    elif a.max_taps == 2:
+        side.scheme, side.points, side.outputs = F22, 3, 2
+        if scheme_products(a, 4, 3) < scheme_products(a, 3, 2):
+            side.scheme, side.points, side.outputs = F32, 4, 3
+    side.tiles = ceil_div(ceil_div(a.q_hi - a.q_lo, a.shift), side.outputs)
+
+
+cdef inline Class class_of(const Call* c, Py_ssize_t number, Py_ssize_t channels) noexcept nogil:
+    """Class `number` of a unit of so many output channels."""
+    cdef const Axis* a = &c.rows.axis
+    cdef const Axis* b = &c.cols.axis
+    cdef Class k
+    cdef Py_ssize_t row = number // b.n_classes, col = number % b.n_classes
+    k.first_row, k.size_row, k.taps_row = class_first(a, row), class_size(a, row), a.max_taps - row
+    k.first_col, k.size_col, k.taps_col = class_first(b, col), class_size(b, col), b.max_taps - col
+    k.short_row, k.short_col = row == 1, col == 1
+    k.rows = channels * k.size_row * k.size_col
+    k.points = (c.rows.points - k.short_row) * (c.cols.points - k.short_col)
+    return k
+
+
+cdef inline Py_ssize_t point_numbers(const Call* c, const Class* k) noexcept nogil:
+    """Transformed weights of a class and unit at one point."""
+    return k.rows * c.c_in + PAD // c.size
+
+
+cdef Py_ssize_t numbers_of_unit(const Call* c, Py_ssize_t channels) noexcept:
+    cdef Py_ssize_t number, total = 0
+    cdef Class k
+    for number in range(c.rows.axis.n_classes * c.cols.axis.n_classes):
+        k = class_of(c, number, channels)
+        total += k.points * point_numbers(c, &k)
+    return total
+
+
+cdef void pack_rows(
+        const Call* c, const Class* k, Py_ssize_t row, Py_ssize_t height, Py_ssize_t channels,
+        const char* w, Py_ssize_t n, char* dst) noexcept nogil:
+    """Transform the weights of one panel of rows, for n input channels from `w` on.
+
+    `dst` is where they go at the class's first point.
+    """
+    cdef Run runs[9 * 8]
+    cdef Run* run
+    cdef Py_ssize_t i, j, done, count, phase, n_runs = 0, numbers = n * height
+    cdef Py_ssize_t line = k.taps_col * numbers, p
+    cdef Py_ssize_t point_step = point_numbers(c, k)
+    cdef Py_ssize_t row_points = c.cols.points - k.short_col
+    cdef char* taps = c.products
+    cdef char* half = c.half
+    for i in range(k.taps_row):
+        for j in range(k.taps_col):
+            done = 0
+            while done < height:
+                phase = (row + done) // channels
+                count = min(height - done, channels - (row + done) % channels)
+                run = &runs[n_runs]
+                run.src = (
+                    (row + done) % channels * c.w_out
+                    + (k.first_row + phase // k.size_col + i * c.rows.axis.period) * c.w_rows
+                    + (k.first_col + phase % k.size_col + j * c.cols.axis.period) * c.w_cols
+                )
+                run.src_step = c.w_out
+                run.dst = (i * k.taps_col + j) * numbers + done
+                run.dst_step = 1
+                run.height = height
+                run.count = count
+                n_runs += 1
+                done += count
+    c.k.pack[c.code](w, c.w_in, n, 1, runs, n_runs, taps)
+    if c.rows.scheme == F11:
+        half = taps
+    else:
+        c.k.transform_filter[c.compute](
+            c.rows.scheme, k.short_row, taps, line, line, half, line)
+    for p in range(k.short_row, c.rows.points):
+        # A shorter phase has no first point, and none is written.
+        c.k.transform_filter[c.compute](
+            c.cols.scheme, k.short_col, half + p * line * c.size, numbers, numbers,
+            dst + ((p - k.short_row) * row_points - k.short_col) * point_step * c.size,
+            point_step,
+        )
+
+
+cdef void pack_task(const Call* c, Py_ssize_t block, Py_ssize_t task) noexcept nogil:
+    """Transform the weights of one unit for some input channels."""
+    cdef Py_ssize_t parts = ceil_div(c.c_in, PACK_CHANNELS), part = task % parts
+    cdef Py_ssize_t group = block // c.blocks
+    cdef Py_ssize_t unit = block % c.blocks * c.block_units + task // parts
+    cdef Py_ssize_t channel = unit * c.channels, channels = min(c.channels, c.c_out - channel)
+    cdef Py_ssize_t ci = part * PACK_CHANNELS, stop = min(ci + PACK_CHANNELS, c.c_in)
+    cdef Py_ssize_t n, number, row, height
+    cdef const char* w
+    cdef char* to
+    cdef Class k
+    while ci < stop:
+        n = min(INPUT_CHANNELS, stop - ci)
+        w = c.w + (group * c.c_in + ci) * c.w_in + channel * c.w_out
+        to = c.packed + task // parts * c.unit_numbers * c.size
+        for number in range(c.rows.axis.n_classes * c.cols.axis.n_classes):
+            k = class_of(c, number, channels)
+            row = 0
+            while row < k.rows:
+                height = panel_height(c.height, k.rows - row)
+                pack_rows(
+                    c, &k, row, height, channels, w, n,
+                    to + (row * c.c_in + ci * height) * c.size)
+                row += height
+            to += k.points * point_numbers(c, &k) * c.size
+        ci += n
+
+
+# The columns of tiles [first, stop) of a task; those of one line of tiles are a segment.
+cdef struct Segment:
+    Py_ssize_t lane                  # of the task
+    Py_ssize_t column, n             # columns of the line
+    Py_ssize_t image
+    Py_ssize_t q                     # of the rows' axis
+
+
+cdef inline Segment segment_at(
+        const Call* c, Py_ssize_t first, Py_ssize_t column, Py_ssize_t stop) noexcept nogil:
+    """The segment that starts at `column`."""
+    cdef Segment s
+    cdef const Axis* a = &c.rows.axis
+    cdef Py_ssize_t line = column // c.cols.tiles
+    s.lane = (column - first) * c.cols.axis.shift
+    s.column = column % c.cols.tiles
+    s.n = min(c.cols.tiles - s.column, stop - column)
+    s.image = line // c.lines
+    line %= c.lines
+    s.q = a.q_lo + line % a.shift + line // a.shift * a.shift * c.rows.outputs
+    return s
+
+
+cdef void load_segment(
+        const Call* c, const Segment* s, Py_ssize_t group, Py_ssize_t lanes,
+        Py_ssize_t point_step, Py_ssize_t ci, Py_ssize_t stop) noexcept nogil:
+    """Transform the windows of one segment, of input channels [ci, stop)."""
+    cdef const Axis* a = &c.rows.axis
+    cdef const Axis* b = &c.cols.axis
+    cdef Py_ssize_t n, i, p, rho, row_step
+    cdef Py_ssize_t parts = c.cols.outputs * b.shift
+    cdef Py_ssize_t col = b.q_lo + s.column * parts - b.span
+    # Neighbouring windows overlap, so a part has up to one sample more than there are tiles.
+    cdef Py_ssize_t part_pitch = s.n + (c.cols.points > c.cols.outputs)
+    cdef Py_ssize_t width = parts * part_pitch
+    cdef Py_ssize_t before = clip(-col, 0, width)
+    cdef Py_ssize_t count = clip(b.n_in - max(col, 0), 0, width - before)
+    cdef Py_ssize_t pitch = parts * part_pitch
+    # Rows of the windows that are inside of x.
+    cdef Py_ssize_t row = s.q - a.span
+    cdef Py_ssize_t low = clip(ceil_div(-row, a.shift), 0, c.rows.points)
+    cdef Py_ssize_t high = clip(ceil_div(a.n_in - row, a.shift), low, c.rows.points)
+    cdef Py_ssize_t offsets[4]
+    cdef const char* x = c.x + s.image * c.x_image + group * c.c_in * c.x_channel
+    cdef char* half
+    x += max(col, 0) * b.x_step
+    while ci < stop:
+        n = min(INPUT_CHANNELS, stop - ci)
+        row_step = n * pitch
+        for i in range(c.rows.points):
+            offsets[i] = i * row_step
+        memset(c.input, 0, low * row_step * c.size)
+        if high > low:
+            c.k.deal[c.compute](
+                x + ci * c.x_channel + (row + low * a.shift) * a.x_step, c.x_channel, n,
+                a.shift * a.x_step, high - low, b.x_step, count, before, parts, part_pitch,
+                c.input + low * row_step * c.size, row_step,
+            )
+        memset(
+            c.input + high * row_step * c.size, 0, (c.rows.points - high) * row_step * c.size)
+        half = c.input
+        if c.rows.scheme != F11:
+            half += c.rows.points * row_step * c.size
+            c.k.transform_input[c.compute](
+                c.rows.scheme, c.input, offsets, 0, 1, row_step, row_step, half, row_step, 0)
+        for rho in range(b.shift):
+            for i in range(c.cols.points):
+                offsets[i] = (
+                    (i % c.cols.outputs * b.shift + rho) * part_pitch + i // c.cols.outputs)
+            for p in range(c.rows.points):
+                c.k.transform_input[c.compute](
+                    c.cols.scheme, half + p * row_step * c.size, offsets, pitch, n, s.n,
+                    lanes - s.lane - rho * s.n,
+                    c.windows + (
+                        p * c.cols.points * point_step + ci * lanes + s.lane + rho * s.n
+                    ) * c.size,
+                    point_step, lanes,
+                )
+        ci += n
+
+
+cdef bint multiply(
+        const Call* c, const char* packed, Py_ssize_t channels, Py_ssize_t lanes,
+        Py_ssize_t point_step) noexcept nogil:
+    """The results of one unit for all lanes of a task; whether one is Inf or NaN."""
+    cdef Py_ssize_t number, p, q, row, height, block, line, i
+    cdef Py_ssize_t vectors = lanes // c.vector, no_tap = 0
+    cdef Class k
+    cdef const void* windows
+    cdef char* half
+    cdef char* results = c.results
+    cdef bint bad = False
+    for number in range(c.rows.axis.n_classes * c.cols.axis.n_classes):
+        k = class_of(c, number, channels)
+        block = k.rows * lanes
+        line = c.cols.points * block
+        for p in range(k.short_row, c.rows.points):
+            for q in range(k.short_col, c.cols.points):
+                windows = c.windows + (p * c.cols.points + q) * point_step * c.size
+                row = 0
+                while row < k.rows:
+                    height = panel_height(c.height, k.rows - row)
+                    c.k.tile[c.compute][log2_height(height)][vectors - 1](
+                        packed, 0, &no_tap, &windows, 1, 1, 0, 0, c.c_in, lanes, 1,
+                        c.products + (p * line + q * block + row * lanes) * c.size, lanes, False, 1,
+                    )
+                    packed += height * c.c_in * c.size
+                    row += height
+                packed += PAD
+        half = c.products
+        if c.rows.scheme != F11:
+            half = c.half
+            c.k.transform_output[c.compute](
+                c.rows.scheme, k.short_row, c.products + k.short_col * block * c.size, line,
+                line - k.short_col * block, half + k.short_col * block * c.size, line)
+        for i in range(c.rows.outputs):
+            bad |= c.k.transform_output[c.compute](
+                c.cols.scheme, k.short_col, half + i * line * c.size, block, block,
+                results + i * c.cols.outputs * block * c.size, block)
+        results += c.outputs * block * c.size
+    return bad
+
+
+cdef inline const char* result_row(
+        const Call* c, Py_ssize_t row_phase, Py_ssize_t col_phase, Py_ssize_t output,
+        Py_ssize_t channels, Py_ssize_t lanes) noexcept nogil:
+    """The lanes of one phase and output of the tiles, of a unit's first channel."""
+    cdef const Axis* a = &c.rows.axis
+    cdef const Axis* b = &c.cols.axis
+    cdef Py_ssize_t long_row = class_size(a, 0), long_col = class_size(b, 0)
+    cdef Py_ssize_t size_row = long_row, size_col = long_col, before = 0
+    # Classes before this one: those of the longer row phases, then the longer column phases.
+    if row_phase >= long_row:
+        before = long_row * b.n_phases
+        row_phase -= long_row
+        size_row = a.n_phases - long_row
+    if col_phase >= long_col:
+        before += size_row * long_col
+        col_phase -= long_col
+        size_col = b.n_phases - long_col
+    return c.results + (
+        before * c.outputs + output * size_row * size_col + row_phase * size_col + col_phase
+    ) * channels * lanes * c.size
+
+
+cdef inline void list_sources(
+        const Call* c, const Segment* s, Py_ssize_t row_phase, Py_ssize_t row_output,
+        Py_ssize_t channels, Py_ssize_t lanes) noexcept nogil:
+    """The neighbours in a row of the result, of a unit's first channel."""
+    cdef const Axis* b = &c.cols.axis
+    cdef Py_ssize_t output, rho, phase, j = 0
+    for output in range(c.cols.outputs):
+        for rho in range(b.shift):
+            for phase in range(b.n_phases):
+                c.sources[j] = result_row(
+                    c, row_phase, phase, row_output * c.cols.outputs + output, channels, lanes,
+                ) + (s.lane + rho * s.n) * c.size
+                j += 1
+
+
+cdef void store_segment(
+        const Call* c, const Segment* s, Py_ssize_t channel_0, Py_ssize_t channels,
+        Py_ssize_t lanes) noexcept nogil:
+    """Store all results of one segment."""
+    cdef const Axis* a = &c.rows.axis
+    cdef const Axis* b = &c.cols.axis
+    cdef Py_ssize_t n_sources = c.cols.outputs * b.shift * b.stride
+    cdef Py_ssize_t col = (b.q_lo + s.column * c.cols.outputs * b.shift) * b.stride - b.crop
+    cdef Py_ssize_t first = max(0, -col), stop = min(s.n * n_sources, b.n_out - col)
+    cdef Py_ssize_t i, phase, row, channel, j, low, high
+    cdef const char* bias = c.bias + channel_0 * c.size
+    cdef char* y
+    cdef Store store
+    store.n_sources = channels
+    store.bias_mask = -1
+    store.channels = 1
+    store.bias_step = store.pitch = store.channel_step = 0
+    store.lane_step = n_sources * b.y_step
+    store.source_step = c.size
+    for i in range(c.rows.outputs):
+        for phase in range(a.n_phases):
+            row = (s.q + i * a.shift) * a.stride + phase * a.dilation - a.crop
+            if row < 0 or row >= a.n_out:
+                continue
+            y = c.y + s.image * c.y_image + channel_0 * c.y_channel + row * a.y_step
+            list_sources(c, s, phase, i, channels, lanes)
+            if c.by_channel:
+                for j in range(n_sources):
+                    for channel in range(channels):
+                        c.sources[n_sources + channel] = (
+                            <const char*> c.sources[j] + channel * lanes * c.size)
+                    low = clip(ceil_div(first - j, n_sources), 0, s.n)
+                    high = clip(ceil_div(stop - j, n_sources), low, s.n)
+                    store.at, store.n = low, high - low
+                    c.k.store[c.code](
+                        c.sources + n_sources, bias,
+                        y + (col + low * n_sources + j) * b.y_step, &store)
+                continue
+            c.k.weave[c.compute](
+                c.sources, lanes, bias, channels, n_sources, first, stop,
+                y + (col + first) * b.y_step, c.y_channel, b.y_step)
+
+
+# The columns of one task and how its windows lie.
+cdef struct Part:
+    Py_ssize_t first, stop
+    Py_ssize_t used, lanes           # lanes that stand for a tile, and whole vectors of them
+    Py_ssize_t point_step
+
+
+cdef inline Part part_at(const Call* c, Py_ssize_t number) noexcept nogil:
+    cdef Part part
+    part.first = number * c.column_units // c.lane_blocks * c.columns_unit
+    part.stop = (number + 1) * c.column_units // c.lane_blocks * c.columns_unit
+    part.stop = min(part.stop, c.columns)
+    part.used = (part.stop - part.first) * c.cols.axis.shift
+    part.lanes = round_up(part.used, c.vector)
+    part.point_step = c.c_in * part.lanes + PAD // c.size
+    return part
+
+
+cdef void load_part(
+        const Call* c, const Part* part, Py_ssize_t group, Py_ssize_t ci,
+        Py_ssize_t stop) noexcept nogil:
+    """Transform all windows of a task, of input channels [ci, stop)."""
+    cdef Py_ssize_t column = part.first, p, channel
+    cdef Segment s
+    while column < part.stop:
+        s = segment_at(c, part.first, column, part.stop)
+        load_segment(c, &s, group, part.lanes, part.point_step, ci, stop)
+        column += s.n
+    if part.used < part.lanes:
+        for p in range(c.points):
+            for channel in range(ci, stop):
+                memset(
+                    c.windows
+                    + (p * part.point_step + channel * part.lanes + part.used) * c.size,
+                    0, (part.lanes - part.used) * c.size,
+                )
+
+
+cdef void load_task(Call* c, Py_ssize_t block, Py_ssize_t task) noexcept nogil:
+    """Transform some input channels of the windows that all tasks share."""
+    cdef Py_ssize_t parts = ceil_div(c.c_in, PACK_CHANNELS), ci = task % parts * PACK_CHANNELS
+    cdef Part part = part_at(c, task // parts)
+    c.windows = c.shared + task // parts * c.windows_bytes
+    load_part(c, &part, block // c.blocks, ci, min(ci + PACK_CHANNELS, c.c_in))
+
+
+cdef bint compute_task(Call* c, Py_ssize_t block, Py_ssize_t task) noexcept nogil:
+    """Some lanes and a share of a block's units; whether a result is Inf or NaN."""
+    cdef Py_ssize_t group = block // c.blocks
+    cdef Py_ssize_t unit_0 = block % c.blocks * c.block_units
+    cdef Py_ssize_t units = min(c.block_units, c.units - unit_0)
+    cdef Py_ssize_t share = task % c.shares, number = task // c.shares
+    cdef Py_ssize_t unit, channel, channels, column
+    cdef Part part = part_at(c, number)
+    cdef Segment s
+    cdef bint bad = False
+    if c.sharing:
+        c.windows = c.shared + number * c.windows_bytes
+    else:
+        load_part(c, &part, group, 0, c.c_in)
+    for unit in range(share * units // c.shares, (share + 1) * units // c.shares):
+        channel = (unit_0 + unit) * c.channels
+        channels = min(c.channels, c.c_out - channel)
+        bad |= multiply(
+            c, c.packed + unit * c.unit_numbers * c.size, channels, part.lanes, part.point_step)
+        column = part.first
+        while column < part.stop:
+            s = segment_at(c, part.first, column, part.stop)
+            store_segment(c, &s, group * c.c_out + channel, channels, part.lanes)
+            column += s.n
+    return bad
+
+
+cdef enum Stage:
+    LOAD
+    PACK
+    COMPUTE
+
+
+cdef void run_task(
+        const Call* call, Stage stage, char* scratch, Py_ssize_t block,
+        Py_ssize_t task) noexcept nogil:
+    """One task with the scratch of the worker that took it; its first byte is for bad news."""
+    cdef Call c = call[0]
+    cdef fenv_t caller
+    enter_fenv(&caller)
+    c.input = scratch + PAD
+    c.products = c.input + c.input_bytes
+    c.half = c.products + c.products_bytes
+    c.results = c.half + c.half_bytes
+    c.sources = <const void**> (c.results + c.results_bytes)
+    c.windows = <char*> c.sources + c.list_bytes
+    if stage == LOAD:
+        load_task(&c, block, task)
+    elif stage == PACK:
+        pack_task(&c, block, task)
+    elif compute_task(&c, block, task):
+        scratch[0] = 1
+    leave_fenv(&caller)
+
+
+cdef inline Py_ssize_t load_tasks(const Call* c, Py_ssize_t block) noexcept nogil:
+    """Tasks that transform the windows of a group, before its first block."""
+    if not c.sharing or block % c.blocks:
+        return 0
+    return c.lane_blocks * ceil_div(c.c_in, PACK_CHANNELS)
+
+
+cdef inline Py_ssize_t pack_tasks(const Call* c, Py_ssize_t block) noexcept nogil:
+    """Tasks that transform the weights of a block."""
+    cdef Py_ssize_t units = min(c.block_units, c.units - block % c.blocks * c.block_units)
+    return units * ceil_div(c.c_in, PACK_CHANNELS)
+
+
+cdef void lay_out(Call* c) noexcept:
+    """Bytes of the parts of a worker's scratch."""
+    cdef Py_ssize_t lanes, width
+    cdef Py_ssize_t rows = c.channels * largest_class(&c.rows.axis) * largest_class(&c.cols.axis)
+    lanes = ceil_div(c.column_units, c.lane_blocks) * c.columns_unit * c.cols.axis.shift
+    lanes = round_up(lanes, c.vector)
+    width = (lanes + 2 * c.cols.axis.shift) * c.cols.outputs
+    c.windows_bytes = round_up(c.points * (c.c_in * lanes * c.size + PAD), 64)
+    c.input_bytes = round_up(2 * c.rows.points * INPUT_CHANNELS * width * c.size, 64)
+    # Some more, for the vectors that are read beyond the last window.
+    c.input_bytes += 64
+    # Weights are transformed in the place of products: 64 numbers for each of 9 taps.
+    c.products_bytes = c.points * max(rows * lanes, INPUT_CHANNELS * c.height) * c.size
+    c.products_bytes = round_up(c.products_bytes, 64)
+    c.half_bytes = c.products_bytes
+    c.results_bytes = round_up(c.phases * c.channels * c.outputs * lanes * c.size, 64)
+    c.list_bytes = round_up(
+        (c.channels + c.cols.outputs * c.cols.axis.shift * c.cols.axis.stride) * sizeof(void*),
+        64)
+
+
+cdef Py_ssize_t scratch_of(const Call* c) noexcept:
+    """Scratch of one worker."""
+    return (
+        PAD + c.input_bytes + c.products_bytes + c.half_bytes + c.results_bytes + c.list_bytes
+        + (0 if c.sharing else c.windows_bytes)
+    )
+
+
+cdef void cut_units(Call* c, Py_ssize_t limit, Py_ssize_t workers) noexcept:
+    """Blocks of units whose weights fit into so many bytes, and how tasks share their units."""
+    c.block_units = clip(limit // (c.unit_numbers * c.size), 1, max(c.units, 1))
+    c.blocks = ceil_div(c.units, c.block_units)
+    c.block_units = max(1, ceil_div(c.units, max(c.blocks, 1)))
+    c.shares = 1
+    if workers > 1:
+        c.shares = clip(ceil_div(TASKS_PER_WORKER * workers, c.lane_blocks), 1, c.block_units)
+
+
+cdef class Points:
+    """How the winograd method computes one problem with one instruction set.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of one or two spatial axes.
+    compute
+        Compute type: 0 for float32, 1 for float64.
+    vector, height
+        Lanes of a vector and rows of the tallest tile.
+    workers
+        The most threads to plan for.
+
+    Raises
+    ------
+    OverflowError
+        If the method is not for the problem; the message is the reason, and depends on neither
+        the instruction set nor the batch.
+    """
+
+    cdef Call c
+    cdef readonly Py_ssize_t workers
+
+    def __init__(
+        self, problem, int compute, Py_ssize_t vector, Py_ssize_t height, Py_ssize_t workers,
+    ):
+        cdef Call* c = &self.c
+        cdef Side* side
+        cdef Py_ssize_t rank = len(problem.kernel), samples, weights, i, full, limit, most
+        cdef Py_ssize_t vectors, lanes, wanted
+        c.compute = compute
+        c.size = 4 if compute == 0 else 8
+        c.vector, c.height = vector, height
+        c.images = math.prod(problem.batch)
+        c.groups = problem.groups
+        c.c_in = problem.c_in // c.groups
+        c.c_out = problem.c_out // c.groups
+        c.sharing = False
+        make_axis(&c.rows.axis, 1, 1, 1, 1, 1, 0)
+        # An array that repeats its elements may seem larger than any memory.
+        pixels, taps = math.prod(problem.spatial_in), math.prod(problem.kernel)
+        samples = min(c.images * problem.c_in * pixels * c.size, LARGEST)
+        weights = problem.c_in * c.c_out * taps * c.size
+        for i in range(rank):
+            side = &c.cols if i == rank - 1 else &c.rows
+            n, k = problem.spatial_in[i], problem.kernel[i]
+            # With one sample or one tap a step beyond the axis itself means nothing.
+            full = (n - 1) * problem.stride[i] + (k - 1) * problem.dilation[i] + 1
+            make_axis(
+                &side.axis, n, problem.spatial_out[i], k, min(problem.stride[i], full),
+                problem.dilation[i] if k > 1 else 1, problem.crop[i],
+            )
+            if side.axis.max_taps > 3:
+                raise OverflowError(
+                    f"phases on spatial axis {i} have {side.axis.max_taps} taps, more than 3")
+            if not covers(&side.axis):
+                raise OverflowError(
+                    f"there are gaps between the phases on spatial axis {i}, or outside of them")
+        choose_scheme(&c.rows)
+        choose_scheme(&c.cols)
+        if c.rows.points * c.cols.points == 1:
+            raise OverflowError("no axis has a phase of 2 or 3 taps")
+        if c.cols.axis.shift > MAX_SHIFT:
+            raise OverflowError(
+                f"dilation {c.cols.axis.dilation} of the last axis is above {MAX_SHIFT}")
+        phases = c.rows.axis.n_phases * <object> c.cols.axis.n_phases
+        if phases > MAX_PHASES:
+            raise OverflowError(f"there are {phases} phases, more than {MAX_PHASES}")
+        c.phases = phases
+        c.points = c.rows.points * c.cols.points
+        c.outputs = c.rows.outputs * c.cols.outputs
+        if c.c_in == 0:
+            raise OverflowError("there are no input channels")
+        if c.c_in > WINDOW_BYTES // (c.points * LEAST_LANES):
+            raise OverflowError(f"windows of {c.c_in} input channels do not fit into the scratch")
+        most = max(weights, PACKED_BYTES) // c.size
+        if numbers_of_unit(c, 1) > most:
+            raise OverflowError(
+                "the transformed weights of an output channel do not fit into the scratch")
+
+        # Lanes: columns of tiles, cut where a vector ends.
+        c.lines = c.rows.tiles * c.rows.axis.shift
+        c.columns = c.images * c.lines * c.cols.tiles
+        c.columns_unit = max(1, vector // c.cols.axis.shift)
+        lanes = round_up(c.columns_unit * c.cols.axis.shift, vector)
+        vectors = VECTORS
+        while vectors > 1 and c.points * c.c_in * vectors * vector * c.size > WINDOW_BYTES:
+            vectors -= 1
+        c.column_units = ceil_div(c.columns, c.columns_unit)
+        c.lane_blocks = max(1, ceil_div(c.column_units, max(1, vectors * vector // lanes)))
+
+        # Units: output channels whose rows fill the tiles and whose points stay in the cache.
+        i = largest_class(&c.rows.axis) * largest_class(&c.cols.axis)
+        c.channels = min(max(8, ROWS // i), max(c.c_out, 1))
+        # Many workers share out smaller units.
+        wanted = ceil_div(TASKS_PER_WORKER * workers, c.lane_blocks) if workers > 1 else 1
+        while c.channels > 8 and ceil_div(c.c_out, c.channels) < wanted:
+            c.channels = round_up(ceil_div(c.channels, 2), 8)
+        while True:
+            c.unit_numbers = numbers_of_unit(c, c.channels)
+            lay_out(c)
+            if c.channels == 1 or (
+                c.unit_numbers <= most and scratch_of(c) <= SCRATCH_BYTES
+            ):
+                break
+            c.channels = (c.channels + 1) // 2
+        c.units = ceil_div(c.c_out, c.channels)
+        # What may be held: as much as w and x, and the scratch of each worker that has a task.
+        workers = max(1, min(workers, c.lane_blocks * c.units))
+        weights += samples
+        cut_units(c, weights + workers * (WORKER_BYTES - scratch_of(c)), workers)
+        if c.blocks * c.shares > 1:
+            # Windows would be transformed again and again: do it once, if there is room for them.
+            c.sharing = True
+            limit = weights + workers * (WORKER_BYTES - scratch_of(c))
+            limit -= c.lane_blocks * c.windows_bytes
+            c.sharing = limit >= most * c.size
+            if c.sharing:
+                cut_units(c, limit, workers)
+        self.workers = min(workers, c.lane_blocks * c.shares)
+
+    @property
+    def work(self):
+        """How long a call takes after weights were read, in the time of a multiply-add."""
+        cdef Call* c = &self.c
+        cdef double lanes = round_up(c.columns * c.cols.axis.shift, c.vector)
+        cdef double lines = c.images * c.lines, rows = 0
+        cdef Py_ssize_t number
+        cdef Class k
+        for number in range(c.rows.axis.n_classes * c.cols.axis.n_classes):
+            k = class_of(c, number, 1)
+            rows += k.points * k.rows
+        rows *= c.c_out
+        return CALL_WORK + c.groups * (
+            c.c_in * (
+                lanes * (rows + WINDOW_WORK * c.points) + POINT_WORK * rows + LINE_WORK * lines)
+            + rows * lanes * PRODUCT_WORK
+            + c.c_out * lines * c.rows.outputs * c.rows.axis.n_phases * STORE_WORK
+        )
+
+    @property
+    def tasks(self):
+        """Pieces that workers take one by one, of each block of weights."""
+        return self.c.lane_blocks * self.c.shares
+
+    @property
+    def phases(self):
+        """Number of phases."""
+        return self.c.phases
+
+    @property
+    def tile(self):
+        """Rows and lanes of the tile most work is done in."""
+        lanes = ceil_div(self.c.column_units, self.c.lane_blocks) * self.c.columns_unit
+        return self.c.height, round_up(lanes * self.c.cols.axis.shift, self.c.vector)
+
+    @property
+    def packed_bytes(self):
+        """Bytes of the transformed weights that stand at a time."""
+        return self.c.block_units * self.c.unit_numbers * self.c.size
+
+    @property
+    def shared_bytes(self):
+        """Bytes of the transformed windows that all tasks share."""
+        return self.c.lane_blocks * self.c.windows_bytes if self.c.sharing else 0
+
+    @property
+    def worker_bytes(self):
+        """Scratch of one worker."""
+        return scratch_of(&self.c)
+
+
+def run(Points points, kernels, int code, x, w, bias, y):
+    """Compute `y`; False if a result was Inf or NaN, and `y` may be wrong therefore."""
+    cdef Call c = points.c
+    cdef Py_ssize_t block = 0, task, tasks, worker, workers = points.workers
+    cdef Py_ssize_t bytes = scratch_of(&c), blocks = c.groups * c.blocks
+    cdef Buffer x_buffer = Buffer(x, False)
+    cdef Buffer w_buffer = Buffer(w, False)
+    cdef Buffer bias_buffer = Buffer(bias, False)
+    cdef Buffer y_buffer = Buffer(y, True)
+    cdef Py_ssize_t packed = round_up(points.packed_bytes, LINE)
+    cdef Py_ssize_t shared = round_up(points.shared_bytes, LINE)
+    cdef Memory scratch = Memory(packed + shared + workers * bytes)
+    cdef char* mine = scratch.start + packed + shared
+    c.k = kernel_table(kernels)
+    c.code = code
+    c.x = <const char*> x_buffer.view.buf
+    c.w = <const char*> w_buffer.view.buf
+    c.bias = <const char*> bias_buffer.view.buf
+    c.y = <char*> y_buffer.view.buf
+    c.packed = scratch.start
+    c.shared = scratch.start + packed
+    c.x_image, c.x_channel = x.strides[:2]
+    c.y_image, c.y_channel = y.strides[:2]
+    c.w_in, c.w_out = w.strides[:2]
+    last = x.ndim - 1
+    c.cols.axis.x_step, c.cols.axis.y_step = x.strides[last], y.strides[last]
+    c.rows.axis.x_step = c.rows.axis.y_step = c.w_rows = 0
+    c.w_cols = w.strides[last]
+    if x.ndim == 4:
+        c.rows.axis.x_step, c.rows.axis.y_step = x.strides[2], y.strides[2]
+        c.w_rows = w.strides[2]
+    c.by_channel = c.y_channel == c.size and c.cols.axis.y_step != c.size and c.c_out > 1
+    tasks = c.lane_blocks * c.shares
+    for worker in range(workers):
+        mine[worker * bytes] = 0
+    with nogil:
+        if workers == 1:
+            for block in range(blocks):
+                for task in range(load_tasks(&c, block)):
+                    run_task(&c, LOAD, mine, block, task)
+                for task in range(pack_tasks(&c, block)):
+                    run_task(&c, PACK, mine, block, task)
+                for task in range(tasks):
+                    run_task(&c, COMPUTE, mine, block, task)
+        else:
+            with parallel(num_threads=workers):
+                for block in range(blocks):
+                    for task in prange(load_tasks(&c, block), schedule="dynamic"):
+                        run_task(&c, LOAD, mine + threadid() * bytes, block, task)
+                    for task in prange(pack_tasks(&c, block), schedule="dynamic"):
+                        run_task(&c, PACK, mine + threadid() * bytes, block, task)
+                    team_barrier()
+                    for task in prange(tasks, schedule="dynamic"):
+                        run_task(&c, COMPUTE, mine + threadid() * bytes, block, task)
+                    # The next block's weights take the place of these.
+                    team_barrier()
+    for worker in range(workers):
+        if mine[worker * bytes]:
+            return False
+    return True

@@ -1,0 +1,294 @@
+"""Which way each problem goes, and that both sides of every switch are exact.
+
+The table says for each real layer and instruction set what computes it, so that none falls back
+to a slower way unseen. After a change that is meant to send a layer elsewhere, edit its row;
+``python tests/test_methods.py`` prints the table as it is now.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import reference
+from layers import LAYERS
+from oracle import small_integers
+
+import fastconv
+from fastconv import _api, _col2im, _direct, _isa, _methods
+from fastconv._problem import make_problem
+
+#: Method, axis along the lanes, rows x lanes of the tile; "flat" where lanes run on over rows.
+ROUTES = """
+layer        | baseline                   | avx2                       | avx512
+dcgan_2      | direct batch 4x12          | direct batch 4x24          | direct batch 8x48
+dcgan_3      | direct spatial1 4x12 flat  | direct batch 4x24          | direct batch 8x48
+dcgan_rgb    | direct spatial1 4x12       | direct spatial1 4x24 flat  | direct spatial1 8x48 flat
+unet_up1     | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x32
+unet_up4     | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48
+maskrcnn     | direct spatial1 4x12 flat  | direct spatial1 4x24 flat  | direct spatial1 8x48 flat
+fcn8s        | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48 flat
+unet3d_up    | direct spatial2 4x12       | direct spatial2 4x24       | direct spatial2 8x32
+pose_1       | col2im 4x12                | col2im 4x24                | col2im 8x48
+pose_3       | winograd 4x12              | winograd 4x24              | winograd 8x48
+fsrcnn_x3    | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48
+compress_k5  | winograd 4x12              | winograd 4x24              | winograd 8x48
+decoder_k3s1 | winograd 4x12              | winograd 4x24              | winograd 8x48
+dilated      | winograd 4x12              | winograd 4x24              | winograd 8x48
+depthwise_up | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48
+hifigan_1    | col2im 4x12                | col2im 4x24                | col2im 8x48
+hifigan_4    | winograd 4x12              | winograd 4x24              | winograd 8x48
+istft        | col2im 4x12                | col2im 4x24                | col2im 8x48
+f64_k4s2     | winograd 4x6               | winograd 4x12              | winograd 8x24
+gray_up4     | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48
+pyrup_rgb    | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48
+upfirdn_x4   | direct spatial0 4x12       | direct spatial0 4x24       | direct spatial0 8x48
+idwt2_db4    | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48
+"""
+
+DEFAULTS = {"stride": 1, "padding": 0, "output_padding": 0, "output_size": None, "dilation": 1,
+            "groups": 1, "channel_axis": 1}
+WORKERS = (1, 2, 5)
+
+
+def problem_of(x, w, **arguments):
+    return make_problem(x, w, **(DEFAULTS | arguments))
+
+
+def route(layer):
+    """How a layer is computed with the active instruction set, in the words of the table."""
+    told = _api.explain(
+        layer.x_shape, layer.w_shape, layer.dtype, workers=1, **layer.options)
+    words = [told["method"]]
+    if "lane_axis" in told:
+        words.append(told["lane_axis"].replace(" ", ""))
+    words.append("{}x{}".format(*told["tile"]))
+    if told["method"] == "direct":
+        problem = problem_of(layer.x_shape, layer.w_shape, **layer.options)
+        if _direct.contiguous_plan(problem, np.dtype(layer.dtype), 1).flat:
+            words.append("flat")
+    return " ".join(words)
+
+
+def routes():
+    """The table as {layer: {instruction set: words}}."""
+    head, *rows = [[cell.strip() for cell in line.split("|")] for line in
+                   ROUTES.strip().splitlines()]
+    return {name: dict(zip(head[1:], cells, strict=True)) for name, *cells in rows}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_route_of_each_layer(name, isa):
+    wanted = routes()[name]
+    if isa not in wanted:
+        pytest.skip(f"the table has no column for {isa}")
+    assert route(LAYERS[name]) == wanted[isa]
+
+
+def test_the_table_is_complete():
+    assert list(routes()) == list(LAYERS)
+    for wanted in routes().values():
+        for words in wanted.values():
+            assert words.split()[0] in _methods.METHODS
+            assert words.split()[0] != "reference"
+
+
+def check_exact(x_shape, w_shape, dtype="float32", method="auto", **arguments):
+    """The result of small integers is that of the definition, for several workers."""
+    rng = np.random.default_rng(11)
+    x, w = small_integers(rng, x_shape, dtype), small_integers(rng, w_shape, dtype)
+    bias = small_integers(rng, (w_shape[1] * arguments.get("groups", 1),), dtype)
+    wide = np.complex128 if np.dtype(dtype).kind == "c" else np.float64
+    wanted = reference.conv_transpose(*(a.astype(wide) for a in (x, w, bias)), **arguments)
+    for workers in WORKERS:
+        y = fastconv.conv_transpose(x, w, bias, method=method, workers=workers, **arguments)
+        assert y.dtype == np.dtype(dtype)
+        np.testing.assert_array_equal(y, wanted.astype(dtype))
+
+
+def chosen(x_shape, w_shape, dtype="float32", **arguments):
+    """The name of the method that "auto" takes."""
+    problem = problem_of(x_shape, w_shape, **arguments)
+    return _methods.name(_methods.choose("auto", problem, np.dtype(dtype)))
+
+
+def switches(values, state):
+    """Neighbours ``(before, after)`` among `values` between which `state` changes."""
+    states = [state(value) for value in values]
+    return [
+        (values[i], values[i + 1]) for i in range(len(values) - 1) if states[i] != states[i + 1]
+    ]
+
+
+# ---------------------------------------------------------------- between methods
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+@pytest.mark.parametrize("split", ("batch", "spatial"))
+def test_col2im_up_to_most_pixels(split, dtype, isa):
+    w = (64, _col2im.LEAST_WEIGHTS // 64 // 4, 4)
+
+    def x(pixels):
+        return (pixels, 64, 1) if split == "batch" else (1, 64, pixels)
+
+    at = switches(range(1, 400), lambda n: chosen(x(n), w, dtype, stride=2))
+    assert len(at) == 1
+    most, more = at[0]
+    assert chosen(x(most), w, dtype, stride=2) == "col2im"
+    assert chosen(x(more), w, dtype, stride=2) == "direct"
+    for pixels in (most, more):
+        check_exact(x(pixels), w, dtype, stride=2)
+
+
+@pytest.mark.parametrize("groups", (1, 2))
+def test_col2im_from_least_weights_on(groups, isa):
+    c_in, taps = 64 * groups, 16
+    c_out = _col2im.LEAST_WEIGHTS // (c_in * taps)
+    assert c_in * c_out * taps == _col2im.LEAST_WEIGHTS
+    for w, wanted in (((c_in, c_out, 4, 4), True), ((c_in, c_out + 1, 4, 4), True),
+                      ((c_in, c_out - 1, 4, 4), False)):
+        x = (1, c_in, 4, 5)
+        geometry = {"stride": 2, "padding": 1, "groups": groups}
+        assert (chosen(x, w, **geometry) == "col2im") == wanted
+        check_exact(x, w, **geometry)
+
+
+@pytest.mark.parametrize("dtype", ("complex64", "float16", "int32"))
+def test_col2im_is_for_real_floats(dtype, isa):
+    x, w = (1, 64, 3), (64, _col2im.LEAST_WEIGHTS // 64 // 4, 4)
+    assert chosen(x, w, "float32", stride=2) == "col2im"
+    assert chosen(x, w, dtype, stride=2) == "direct"
+    with pytest.raises(ValueError, match="method='col2im' cannot do this problem: .*float32"):
+        check_exact(x, w, dtype, "col2im", stride=2)
+
+
+def test_col2im_refuses_narrow_columns(isa):
+    least = _col2im.LEAST_COLUMNS
+    check_exact((1, 5, 9), (5, least // 4, 4), method="col2im", stride=2)
+    check_exact((1, 10, 9), (10, least, 1), method="col2im", groups=2)
+    with pytest.raises(ValueError, match=f"{least - 1} columns"):
+        check_exact((1, 5, 9), (5, least - 1, 1), method="col2im")
+    check_exact((1, 5, 9), (5, least - 1, 1))
+    with pytest.raises(ValueError, match="no input channels"):
+        check_exact((1, 0, 9), (0, least, 1), method="col2im")
+    check_exact((1, 0, 9), (0, least, 1))
+
+
+def scatter_few_pixels(x, w):
+    """One channel, stride 1: a copy of the kernel for each pixel."""
+    y = np.zeros([i + k - 1 for i, k in zip(x.shape[2:], w.shape[2:], strict=True)], x.dtype)
+    for at in np.ndindex(x.shape[2:]):
+        y[tuple(slice(i, i + k) for i, k in zip(at, w.shape[2:], strict=True))] += (
+            x[0, 0][at] * w[0, 0])
+    return y[None, None]
+
+
+#: No axis is long enough for the lanes here, so all taps of the kernel are in one list.
+LIST_TAPS = 1 << 17
+
+
+@pytest.mark.parametrize("kernel", ((LIST_TAPS,), (LIST_TAPS // 256, 256)), ids=str)
+def test_direct_takes_as_many_taps_as_a_list_holds(kernel, isa):
+    rng = np.random.default_rng(12)
+    x, w = (small_integers(rng, (1, 1, *n), "float32") for n in ([2] * len(kernel), kernel))
+    for workers in WORKERS:
+        y = fastconv.conv_transpose(x, w, method="direct", workers=workers)
+        np.testing.assert_array_equal(y, scatter_few_pixels(x, w))
+
+
+@pytest.mark.parametrize("kernel", ((LIST_TAPS + 1,), (LIST_TAPS // 256, 257)), ids=str)
+def test_direct_refuses_more_taps(kernel):
+    rng = np.random.default_rng(13)
+    # Complex, since col2im takes few pixels of real floats.
+    x, w = (small_integers(rng, (1, 1, *n), "complex64") for n in ([2] * len(kernel), kernel))
+    assert chosen(x.shape, w.shape, "complex64") == "reference"
+    np.testing.assert_array_equal(fastconv.conv_transpose(x, w), scatter_few_pixels(x, w))
+    with pytest.raises(ValueError, match="method='direct' cannot do this problem: .*taps"):
+        fastconv.conv_transpose(x, w, method="direct")
+
+
+def test_direct_refuses_types_without_kernels():
+    x, w = (1, 2, 5), (2, 3, 3)
+    assert chosen(x, w, "longdouble") == "reference"
+    with pytest.raises(ValueError, match="method='direct' cannot do this problem: .*no kernels"):
+        fastconv.conv_transpose(np.ones(x, "g"), np.ones(w, "g"), method="direct")
+    check_exact(x, w, "longdouble")
+
+
+# ---------------------------------------------------------------- within the direct method
+
+
+def plan(x, w, dtype="float32", workers=1, **arguments):
+    return _direct.contiguous_plan(problem_of(x, w, **arguments), np.dtype(dtype), workers)
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float64", "complex64"))
+def test_lanes_along_the_batch_or_a_row(dtype, isa):
+    w = (6, 5, 4, 4)
+    geometry = {"stride": 2, "padding": 1}
+    counts = range(1, 80)
+    at = switches(counts, lambda n: plan((n, 6, 4, 4), w, dtype, **geometry).lane_axis)
+    assert plan((1, 6, 4, 4), w, dtype, **geometry).lane_axis.startswith("spatial")
+    # Two lanes are full in any row.
+    short = _isa.tiles[1 if dtype == "float64" else 0][0] > 2
+    assert (plan((79, 6, 4, 4), w, dtype, **geometry).lane_axis == "batch") == short
+    assert bool(at) == short
+    for pair in at:
+        for n in pair:
+            check_exact((n, 6, 4, 4), w, dtype, "direct", **geometry)
+
+
+@pytest.mark.parametrize("axis", (0, 1))
+def test_lanes_along_rows_or_columns(axis, isa):
+    # A long axis, and another one that grows until it is the better one.
+    def shape(n):
+        return (1, 3, n, 60) if axis else (1, 3, 60, n)
+
+    w = (3, 4, 3, 3)
+    at = switches(range(1, 60), lambda n: plan(shape(n), w, stride=2).lane_axis)
+    for pair in at:
+        for n in pair:
+            check_exact(shape(n), w, method="direct", stride=2)
+    # Rows win against shorter columns always; columns only where rows are short.
+    assert bool(at) == (axis == 0)
+
+
+@pytest.mark.parametrize("geometry", ({"stride": 2, "padding": 1}, {"padding": 1}), ids=str)
+def test_rows_that_run_on_or_not(geometry, isa):
+    w = (5, 9, 3, 3)
+    at = switches(range(3, 90), lambda n: plan((1, 5, 12, n), w, **geometry).flat)
+    assert len(at) >= 2
+    for pair in at:
+        for n in pair:
+            check_exact((1, 5, 12, n), w, method="direct", **geometry)
+
+
+def test_serial_or_parallel(isa):
+    # Few products stay with one thread: the plan's threshold, then that of the call.
+    def shapes(channels):
+        return (1, channels, 20, 30), (channels, 8, 3, 3)
+
+    at = switches(range(1, 90), lambda c: plan(*shapes(c), workers=5).workers > 1)
+    assert len(at) == 1
+    for channels in at[0]:
+        check_exact(*shapes(channels), method="direct", stride=2)
+    serial, parallel = at[0]
+    assert plan(*shapes(serial), workers=5).workers == 1
+    assert plan(*shapes(parallel), workers=5).workers == 5
+
+
+def test_results_with_holes_are_filled(isa):
+    # A kernel shorter than the stride leaves elements to the stage that writes bias.
+    for kernel in (2, 3, 4):
+        whole = plan((2, 3, 9, 10), (3, 4, kernel, kernel), stride=3)
+        assert whole.complete == (kernel >= 3)
+        check_exact((2, 3, 9, 10), (3, 4, kernel, kernel), method="direct", stride=3)
+
+
+if __name__ == "__main__":
+    print("layer        | " + " | ".join(f"{isa:26}" for isa in _isa.supported()).rstrip())
+    for layer_name, row in LAYERS.items():
+        cells = []
+        for set_name in _isa.supported():
+            _isa.use(set_name)
+            cells.append(f"{route(row):26}")
+        print(f"{layer_name:12} | " + " | ".join(cells).rstrip())

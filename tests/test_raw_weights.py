@@ -1,0 +1,115 @@
+"""Raw weights, the method "col2im": both sides of what "auto" takes, and its tasks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv import _api, _columns, _isa, _problem
+
+
+def chosen(x, w, **arguments):
+    return _api.explain(x, w, **arguments)["method"]
+
+
+@pytest.mark.parametrize(
+    ("most", "channels", "kernel", "arguments"),
+    [
+        # 384 * channels // (channels + 80 + 1000 // taps side by side)
+        (167, 256, 4, {"stride": 2}),
+        (233, 512, 4, {"stride": 2}),
+        (306, 512, 20, {"stride": 10}),
+        (356, 1024, 1024, {"stride": 256}),
+        (38, 64, 2, {"stride": 2}),
+        (73, 256, 4, {"stride": 2, "dilation": 2}),
+        (167, 256, 4, {"stride": 2, "channel_axis": -1}),
+        (107, 256, 4, {"stride": 2, "groups": 2}),
+    ],
+)
+def test_auto_takes_raw_weights_for_few_pixels(most, channels, kernel, arguments):
+    for dtype in ("float32", "float64"):
+        for pixels in (1, most, most + 1):
+            x = (1, channels, pixels)
+            if arguments.get("channel_axis") == -1:
+                x = (1, pixels, channels)
+            method = chosen(x, (channels, 128, kernel), dtype=dtype, **arguments)
+            assert (method == "col2im") == (pixels <= most)
+
+
+def test_images_count_as_pixels():
+    w = (256, 64, 2, 2)
+    # 384 * 256 // (256 + 80 + 500) = 117
+    assert chosen((13, 256, 3, 3), w) == "col2im"
+    assert chosen((14, 256, 3, 3), w) == "direct"
+    assert chosen((2, 256, 58, 1), w) == "col2im"
+    assert chosen((2, 256, 59, 1), w) == "direct"
+
+
+def test_auto_packs_few_weights():
+    assert chosen((1, 64, 3, 3), (64, 16, 4, 4)) == "col2im"
+    assert chosen((1, 63, 3, 3), (63, 16, 4, 4)) == "direct"
+    assert chosen((1, 64, 3, 3), (64, 17, 4, 4), groups=2) == "col2im"
+
+
+def test_types_of_raw_weights():
+    for dtype, method in [
+        ("float32", "col2im"), ("float64", "col2im"), ("float16", "direct"), ("int32", "direct"),
+        ("complex64", "direct"), ("longdouble", "reference"),
+    ]:
+        assert chosen((1, 128, 3, 3), (128, 32, 4, 4), dtype=dtype) == method
+
+
+def test_col2im_needs_a_vector_of_columns():
+    x = np.ones((1, 2, 5), np.float32)
+    for shape, groups in [((2, 1, 16), 1), ((2, 4, 4), 1), ((2, 4, 4), 2)]:
+        y = fastconv.conv_transpose(x, np.ones(shape, np.float32), groups=groups, method="col2im")
+        assert y.sum() == 5 * np.prod(shape)
+    for shape, groups, columns in [((2, 1, 15), 1, 15), ((2, 5, 3), 1, 15), ((2, 1, 9), 2, 9)]:
+        with pytest.raises(ValueError, match=f"a group has {columns} columns"):
+            fastconv.conv_transpose(x, np.ones(shape, np.float32), groups=groups, method="col2im")
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "arguments", "tasks"),
+    [
+        # An inverse short-time transform has one output channel: its hop is shared out.
+        ((1, 130, 224), (130, 1, 1024), {"stride": 256}, {1: 1, 2: 8, 3: 12, 4: 16, 64: 16}),
+        ((1, 130, 224), (130, 1, 1024), {"stride": 1024}, {1: 1, 2: 8, 4: 16, 16: 64, 64: 64}),
+        # No two taps but those a whole stride apart meet, so dilation changes the phases.
+        ((1, 130, 50), (130, 1, 256), {"stride": 96, "dilation": 2}, {1: 1, 2: 3, 64: 3}),
+        ((1, 130, 50), (130, 1, 256), {"stride": 1}, {1: 1, 64: 1}),
+        ((1, 130, 4, 4), (130, 1, 64, 64), {"stride": 16}, {1: 1, 2: 8, 64: 16}),
+        # With enough output channels a task owns some of them.
+        ((1, 130, 50), (130, 256, 16), {"stride": 8}, {1: 1, 2: 8, 4: 16, 8: 32, 64: 86}),
+        ((1, 130, 50), (130, 2, 16), {"stride": 8, "groups": 10}, {1: 10, 4: 10, 64: 10}),
+    ],
+)
+def test_raw_weights_have_tasks_for_every_worker(x, w, arguments, tasks):
+    before = _isa.active
+    try:
+        for name in _isa.supported():
+            _isa.use(name)
+            vector = _isa.tiles[0][0]
+            found = {
+                workers: _api.explain(x, w, method="col2im", workers=workers, **arguments)
+                for workers in tasks
+            }
+            for workers, plan in found.items():
+                assert plan["workers"] == min(workers, plan["tasks"])
+                # Shorter vectors leave more pieces that still fill one.
+                assert plan["tasks"] >= tasks[workers]
+                if vector == 16:
+                    assert plan["tasks"] == tasks[workers]
+    finally:
+        _isa.use(before)
+
+
+@pytest.mark.parametrize("shape", [(1,) * 62, (3,) * 7, (1, 1, 1), (2000,), (40, 50)])
+def test_a_worker_of_raw_weights_keeps_its_promise(shape):
+    rank = len(shape)
+    problem = _problem.make_problem(
+        (1, 2, *shape), (2, 16, *(1,) * rank), 1, 0, 0, None, 1, 1, 1)
+    for images in (1, 17, 5000):
+        for vector, size in [(4, 4), (2, 8), (8, 4), (16, 4), (8, 8)]:
+            assert 0 < _columns.worker_bytes(problem, images, vector, size) <= 4 << 20

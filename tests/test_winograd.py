@@ -1,0 +1,318 @@
+"""The winograd method: what it takes, when "auto" takes it, its exactness, errors and fallback.
+
+The catalogue is run through it in test_exact and its neighbours; here are the channels, blocks and
+thresholds that only this method has. With small integers its sums are exact too, because a weight
+is halved at most twice; so results are compared with direct's bit by bit.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import reference
+
+import fastconv
+from fastconv import _isa, _points, _problem, _winograd
+
+FLOATS = ("float32", "float64")
+
+LAYERS = {
+    # x, w and arguments: every scheme, alone and in pairs, with crops and odd lengths
+    "k3-s1": ((2, 40, 17, 30), (40, 24, 3, 3), {"padding": 1}),
+    "k3-s1-valid": ((1, 9, 5, 51), (9, 70, 3, 3), {}),
+    "k2-s1": ((1, 70, 13, 14), (70, 9, 2, 2), {"padding": (0, 1)}),
+    "k3-s2": ((1, 33, 12, 19), (33, 20, 3, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
+    "k4-s2": ((3, 48, 8, 8), (48, 40, 4, 4), {"stride": 2, "padding": 1}),
+    "k5-s2": ((1, 40, 16, 23), (40, 36, 5, 5), {"stride": 2, "padding": 2, "output_padding": 1}),
+    "k6-s2": ((1, 17, 9, 11), (17, 12, 6, 6), {"stride": 2, "padding": 2}),
+    "k5-s3": ((1, 12, 9, 10), (12, 10, 5, 5), {"stride": 3, "padding": ((0, 4), (3, 1))}),
+    "k8-s4": ((1, 20, 7, 9), (20, 5, 8, 8), {"stride": 4, "padding": 2}),
+    "k7-s4": ((1, 20, 7, 9), (20, 5, 7, 7), {"stride": 4, "padding": 1}),
+    "k3-d2": ((1, 24, 32, 33), (24, 24, 3, 3), {"dilation": 2, "padding": 2}),
+    "k3-d3": ((2, 10, 11, 50), (10, 11, 3, 3), {"dilation": 3}),
+    "k2-d6": ((1, 6, 20, 40), (6, 7, 2, 2), {"dilation": 6, "padding": 3}),
+    "k1x3": ((2, 30, 6, 40), (30, 20, 1, 3), {"padding": (0, 1)}),
+    "k3x1": ((2, 30, 40, 6), (30, 20, 3, 1), {"padding": (1, 0)}),
+    "k2x3-s2x1": ((1, 30, 9, 14), (30, 20, 4, 3), {"stride": (2, 1), "dilation": (1, 2)}),
+    "1d-k3": ((2, 65, 100), (65, 40, 3), {"padding": 1}),
+    "1d-k4-s2": ((1, 64, 301), (64, 33, 4), {"stride": 2, "padding": 1}),
+    "1d-k16-s8": ((1, 80, 40), (80, 30, 16), {"stride": 8, "padding": 4}),
+    "1d-k3-d5": ((2, 8, 77), (8, 9, 3), {"dilation": 5, "padding": ((4, 6),)}),
+    "groups": ((2, 36, 9, 10), (36, 11, 3, 3), {"groups": 3, "padding": 1}),
+    "one-tile": ((1, 90, 1, 1), (90, 50, 3, 3), {}),
+    "many-channels": ((1, 300, 5, 6), (300, 17, 4, 4), {"stride": 2, "padding": 1}),
+    "most-channels": ((1, 2560, 3, 3), (2560, 3, 3, 3), {"padding": 1}),
+    # Weights that are transformed in several blocks, and windows that all tasks share.
+    "blocks": ((1, 160, 9, 9), (160, 200, 4, 4), {"stride": 2, "padding": 1}),
+    "blocks-of-groups": ((1, 256, 5, 5), (256, 160, 4, 4), {"groups": 2, "stride": 2}),
+    "blocks-not-shared": ((12, 160, 16, 16), (160, 160, 4, 4), {"stride": 2, "padding": 1}),
+}
+
+#: A layer that "auto" gives to this method, and its arguments.
+AUTO = ((1, 64, 40, 40), (64, 64, 3, 3), {"padding": 1})
+
+
+def integers(layer, dtype, seed=1):
+    """``(x, w, bias)``: small integers."""
+    rng = np.random.default_rng(seed)
+    x, w, arguments = layer
+    shapes = x, w, (w[1] * arguments.get("groups", 1),)
+    return [rng.integers(-4, 5, shape).astype(dtype) for shape in shapes]
+
+
+def normal(layer, dtype, seed=1):
+    rng = np.random.default_rng(seed)
+    x, w, _ = layer
+    return rng.standard_normal(x).astype(dtype), rng.standard_normal(w).astype(dtype)
+
+
+def problem_of(layer):
+    x, w, arguments = layer
+    geometry = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | arguments
+    return _problem.make_problem(
+        x, w, geometry["stride"], geometry["padding"], geometry.get("output_padding", 0), None,
+        geometry["dilation"], geometry["groups"], 1,
+    )
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", LAYERS)
+def test_exact(name, dtype, isa):
+    operands = integers(LAYERS[name], dtype)
+    wanted = fastconv.conv_transpose(*operands, **LAYERS[name][2], method="direct")
+    for workers in (1, 3):
+        y = fastconv.conv_transpose(
+            *operands, **LAYERS[name][2], method="winograd", workers=workers)
+        np.testing.assert_array_equal(y, wanted, strict=True)
+
+
+@pytest.mark.parametrize("name", ("k3-s1", "k4-s2", "k5-s2", "k3-d3", "1d-k4-s2", "groups"))
+def test_channels_last(name):
+    x, w, bias = integers(LAYERS[name], "float32")
+    wanted = fastconv.conv_transpose(x, w, bias, **LAYERS[name][2], method="winograd")
+    last = np.moveaxis(x, 1, -1).copy()
+    for crossed in (False, True):
+        # The copy in memory as it is, and as a view of channels first.
+        y = fastconv.conv_transpose(
+            x if crossed else last, w, bias, **LAYERS[name][2], method="winograd",
+            channel_axis=1 if crossed else -1,
+            out=np.moveaxis(np.empty_like(np.moveaxis(wanted, 1, -1)), -1, 1) if crossed else None,
+        )
+        np.testing.assert_array_equal(y if crossed else np.moveaxis(y, -1, 1), wanted)
+
+
+@pytest.mark.parametrize("name", ("k4-s2", "k5-s2", "k3-d2", "1d-k3", "blocks", "many-channels"))
+def test_same_bits(name, isa):
+    # For any team, batch and layout: how work is cut changes no sum.
+    x, w = normal(LAYERS[name], "float32")
+    arguments = LAYERS[name][2] | {"method": "winograd"}
+    wanted = fastconv.conv_transpose(x, w, **arguments, workers=1)
+    for workers in (2, 3, 8, 64):
+        y = fastconv.conv_transpose(x, w, **arguments, workers=workers)
+        assert y.tobytes() == wanted.tobytes()
+    batch = np.concatenate([x[:1]] * 5)
+    for image in fastconv.conv_transpose(batch, w, **arguments):
+        assert image.tobytes() == wanted[0].tobytes()
+    for change in (np.asfortranarray, lambda a: np.repeat(a, 2, axis=-1)[..., ::2]):
+        y = fastconv.conv_transpose(change(x), change(w), **arguments)
+        assert y.tobytes() == wanted.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("taken", "refused", "reason"),
+    [
+        (((1, 4, 9), (4, 4, 3), {}), ((1, 4, 9), (4, 4, 4), {}), "4 taps, more than 3"),
+        (((1, 4, 9, 9), (4, 4, 6, 6), {"stride": 2}), ((1, 4, 9, 9), (4, 4, 6, 7), {"stride": 2}),
+         "spatial axis 1 have 4 taps"),
+        (((1, 4, 9, 9), (4, 4, 3, 3), {}), ((1, 4, 9, 9, 9), (4, 4, 3, 3, 3), {}), "not 3"),
+        (((1, 4, 9), (4, 4, 3), {"stride": 2}), ((1, 4, 9), (4, 4, 2), {"stride": 2}),
+         "no axis has a phase of 2"),
+        (((1, 4, 9), (4, 4, 3), {"dilation": 6}), ((1, 4, 9), (4, 4, 3), {"dilation": 7}),
+         "dilation 7 of the last axis is above 6"),
+        (((1, 4, 9, 9), (4, 4, 16, 9), {"stride": (8, 8)}),
+         ((1, 4, 9, 9), (4, 4, 16, 10), {"stride": (8, 9)}), "72 phases, more than 64"),
+        (((1, 2560, 3, 3), (2560, 4, 3, 3), {}), ((1, 2561, 3, 3), (2561, 4, 3, 3), {}),
+         "2561 input channels do not fit"),
+        (((1, 4, 9), (4, 4, 3), {}), ((1, 4, 9), (4, 4, 3), {"padding": -1}), "outside of them"),
+        (((1, 4, 9), (4, 4, 3), {"stride": 2}),
+         ((1, 4, 9), (4, 4, 3), {"stride": 2, "dilation": 3}), "gaps between the phases"),
+        (((1, 4, 9), (4, 4, 3), {}), ((1, 0, 9), (0, 4, 3), {}), "no input channels"),
+        (((1, 1200, 3, 3), (1200, 3, 16, 16), {"stride": 8}),
+         ((1, 2100, 3, 3), (2100, 1, 9, 9), {"stride": 8}), "an output channel do not fit"),
+    ],
+)
+def test_what_it_takes(taken, refused, reason):
+    x, w, arguments = taken
+    y = fastconv.conv_transpose(np.ones(x), np.ones(w), **arguments, method="winograd")
+    wanted = fastconv.conv_transpose(np.ones(x), np.ones(w), **arguments, method="direct")
+    np.testing.assert_array_equal(y, wanted)
+    x, w, arguments = refused
+    with pytest.raises(ValueError, match=f"^method='winograd' cannot do this problem: .*{reason}"):
+        fastconv.conv_transpose(np.ones(x), np.ones(w), **arguments, method="winograd")
+
+
+@pytest.mark.parametrize("dtype", ("float16", "complex64", "int32", "longdouble"))
+def test_types_it_does_not_take(dtype):
+    x, w = np.ones((1, 4, 9), dtype), np.ones((4, 4, 3), dtype)
+    with pytest.raises(ValueError, match=f"takes float32 and float64, not {np.dtype(dtype)}"):
+        fastconv.conv_transpose(x, w, method="winograd")
+
+
+def chosen(x, w, dtype="float32", **arguments):
+    return fastconv._api.explain(x, w, dtype, **arguments)["method"]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_when_auto_takes_it(dtype, isa):
+    layer = {"stride": 1, "padding": 1}
+    # Enough channels on both sides ...
+    assert chosen((1, 32, 128, 128), (32, 32, 3, 3), dtype, **layer) == "winograd"
+    assert chosen((1, 31, 128, 128), (31, 32, 3, 3), dtype, **layer) == "direct"
+    assert chosen((1, 32, 128, 128), (32, 31, 3, 3), dtype, **layer) == "direct"
+    assert chosen((1, 64, 128, 128), (64, 32, 3, 3), dtype, groups=2, **layer) == "winograd"
+    assert chosen((1, 64, 128, 128), (64, 16, 3, 3), dtype, groups=4, **layer) == "direct"
+    # ... enough pixels for the transform of the weights ...
+    assert chosen((1, 256, 32, 24), (256, 256, 4, 4), dtype, stride=2, padding=1) == "winograd"
+    assert chosen((1, 256, 14, 14), (256, 256, 4, 4), dtype, stride=2, padding=1) == "direct"
+    # ... in rows that are long enough ...
+    assert chosen((64, 64, 8, 8), (64, 64, 4, 4), dtype, stride=2, padding=1) == "direct"
+    assert chosen((1, 64, 64, 64), (64, 64, 4, 4), dtype, stride=2, padding=1) == "winograd"
+    # ... a type and a rank that it can do, and enough work to plan for.
+    assert chosen((1, 64, 40, 40), (64, 64, 3, 3), dtype, **layer) == "winograd"
+    assert chosen((1, 64, 13, 13), (64, 64, 3, 3), dtype, **layer) == "direct"
+    assert chosen((1, 64, 40, 40), (64, 64, 3, 3), "complex64", **layer) == "direct"
+    assert chosen((1, 64, 40, 40), (64, 64, 3, 3), "float16", **layer) == "direct"
+    assert chosen((1, 64, 20, 20, 20), (64, 64, 3, 3, 3), dtype, **layer) == "direct"
+
+
+def test_auto_computes_by_it():
+    x, w = normal(AUTO, "float32")
+    assert _winograd.suits(problem_of(AUTO), np.dtype("float32"))
+    auto, forced, direct = (
+        fastconv.conv_transpose(x, w, **AUTO[2], method=m) for m in ("auto", "winograd", "direct")
+    )
+    assert auto.tobytes() == forced.tobytes() != direct.tobytes()
+
+
+@pytest.mark.parametrize("special", (np.nan, np.inf, -np.inf))
+@pytest.mark.parametrize("place", (0, 1, "end"))
+@pytest.mark.parametrize("operand", (0, 1))
+def test_auto_keeps_the_rule_for_nan_and_inf(operand, place, special, isa):
+    for dtype, workers in itertools.product(FLOATS, (1, 3)):
+        operands = normal(AUTO, dtype)
+        operands[operand].flat[-1 if place == "end" else place * 777] = special
+        auto = fastconv.conv_transpose(*operands, **AUTO[2], workers=workers)
+        direct = fastconv.conv_transpose(*operands, **AUTO[2], method="direct")
+        np.testing.assert_array_equal(auto, direct)
+        assert not np.isfinite(auto).all()
+        assert np.isfinite(auto).any()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("operand", (0, 1))
+def test_auto_survives_an_overflow_of_a_transform(operand, dtype, isa):
+    # Two neighbours add up to more than the type holds; the products do not.
+    operands = normal(AUTO, dtype)
+    big, small = (np.finfo(dtype).max / 2).astype(dtype), np.finfo(dtype).eps
+    for i, a in enumerate(operands):
+        a[...] = np.where(a < 0, -1, 1) * (big if i == operand else small / 1000)
+    auto = fastconv.conv_transpose(*operands, **AUTO[2])
+    direct = fastconv.conv_transpose(*operands, **AUTO[2], method="direct")
+    assert np.isfinite(direct).all()
+    np.testing.assert_array_equal(auto, direct)
+
+
+def test_infinite_bias_needs_no_other_method():
+    x, w = normal(AUTO, "float32")
+    bias = np.zeros(64, "float32")
+    bias[3] = np.inf
+    y = fastconv.conv_transpose(x, w, bias, **AUTO[2])
+    assert np.isposinf(y[:, 3]).all()
+    assert np.isfinite(np.delete(y, 3, axis=1)).all()
+
+
+@pytest.mark.parametrize("special", (np.nan, np.inf, -np.inf))
+@pytest.mark.parametrize("name", ("x", "w", "bias"))
+def test_forced_it_raises_for_nan_and_inf(name, special):
+    operands = dict(zip(("x", "w", "bias"), integers(LAYERS["k3-s1"], "float32"), strict=True))
+    operands[name].flat[-1] = special
+    y = fastconv.conv_transpose(**operands, padding=1)
+    out = np.full_like(y, 7)
+    with pytest.raises(ValueError, match=f"^method='winograd' cannot take {name}: .*Inf or NaN"):
+        fastconv.conv_transpose(**operands, padding=1, method="winograd", out=out)
+    assert (out == 7).all()
+
+
+@pytest.mark.parametrize("data", ("normal", "rectified"))
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", ("k3-s1", "k3-s2", "k4-s2", "k5-s2", "k3-d2", "1d-k3", "k2-s1"))
+def test_error_is_at_most_four_times_that_of_direct(name, dtype, data):
+    # What "auto" promises, for the greatest error and the root of the mean square.
+    x, w = normal(LAYERS[name], dtype)
+    if data == "rectified":
+        x = np.maximum(x, 0)
+    exact = reference.conv_transpose(
+        x.astype(np.longdouble), w.astype(np.longdouble), **LAYERS[name][2])
+    error = {
+        method: np.abs(fastconv.conv_transpose(x, w, **LAYERS[name][2], method=method) - exact)
+        for method in ("winograd", "direct")
+    }
+    assert error["winograd"].max() <= 4 * error["direct"].max()
+    assert (error["winograd"] ** 2).mean() <= 16 * (error["direct"] ** 2).mean()
+
+
+# F(3, 2) and F(2, 3) as matrices: y = A ((G g) * (B d)).
+B = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
+G32 = np.array([[1, 0], [0.5, 0.5], [0.5, -0.5], [0, 1]])
+A32 = np.array([[1, 1, 1, 0], [0, 1, -1, 0], [0, 1, 1, -1]])
+G23 = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+A23 = np.array([[1, 1, 1, 0], [0, 1, -1, -1]])
+
+
+@pytest.mark.parametrize(("g", "a"), [(G32, A32), (G23, A23)], ids=("F(3,2)", "F(2,3)"))
+def test_identities(g, a):
+    outputs, taps = a.shape[0], g.shape[1]
+    for i, j in itertools.product(range(4), range(taps)):
+        wanted = [k + j == i for k in range(outputs)]
+        assert (a @ (g[:, j] * B[:, i])).tolist() == wanted
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("spread", (0, 12), ids=("normal", "wide-range"))
+@pytest.mark.parametrize(("g", "a"), [(G32, A32), (G23, A23)], ids=("F(3,2)", "F(2,3)"))
+def test_error_bound(g, a, spread, dtype, isa):
+    # Each number at a point is a sum of c_in products of two transformed numbers; transforms round
+    # at most 3 + 3 times on the way. Absolute values through the matrices bound what is summed.
+    rng = np.random.default_rng(3)
+    outputs, taps = a.shape[0], g.shape[1]
+    c_in, tiles = 50, 15
+    x = rng.standard_normal((1, c_in, tiles * outputs + 1 - taps))
+    w = rng.standard_normal((c_in, 5, taps))
+    x, w = ((v * np.exp2(rng.integers(-spread, spread + 1, v.shape))).astype(dtype) for v in (x, w))
+    y = fastconv.conv_transpose(x, w, method="winograd")
+    exact = reference.conv_transpose(x.astype(np.longdouble), w.astype(np.longdouble))
+    padded = np.pad(np.abs(x[0].astype(float)), ((0, 0), (taps - 1, taps)))
+    weights = np.abs(w[:, :, ::-1].astype(float)) @ np.abs(g).T
+    for tile in range(tiles):
+        window = padded[:, tile * outputs : tile * outputs + 4] @ np.abs(B).T
+        scale = (weights * window[:, None]).sum(0) @ np.abs(a).T
+        at = slice(tile * outputs, (tile + 1) * outputs)
+        difference = np.abs(y[0, :, at] - exact[0, :, at])
+        assert (difference <= (c_in + 8) * np.finfo(dtype).eps * scale).all()
+
+
+@pytest.mark.parametrize("workers", (1, 2, 5, 64))
+@pytest.mark.parametrize("name", LAYERS)
+def test_scratch_is_bounded(name, workers):
+    # A copy of w, a copy of x, 4 MiB a worker, and what keeps the parts on lines of their own.
+    problem = problem_of(LAYERS[name])
+    for dtype, isa in itertools.product(FLOATS, _isa.supported()):
+        vector = {"baseline": 16, "avx2": 32, "avx512": 64}.get(isa, 16) // np.dtype(dtype).itemsize
+        points = _points.Points(problem, FLOATS.index(dtype), vector, 8, workers)
+        x, w, _ = LAYERS[name]
+        numbers = np.prod(x) + np.prod(w)
+        held = points.packed_bytes + points.shared_bytes + points.workers * points.worker_bytes
+        assert held <= numbers * np.dtype(dtype).itemsize + points.workers * (4 << 20)
+        assert 1 <= points.workers <= workers
