@@ -34,8 +34,11 @@ KERNEL = [
 
 # Four rows of three vectors take 12 of the 16 registers of baseline x86-64, and its products need
 # one of their own: with GCC's default allocator that tile spills, to half of the peak. The other
-# allocator's false dependences would cost the tile of two vectors a sixth.
-SIXTEEN_REGISTERS = ["-fira-algorithm=priority", "-frename-registers"] if X86 else []
+# allocator's false dependences would cost the tile of two vectors a sixth, and moving loads ahead
+# for a processor that has registers to hold them as much again.
+SIXTEEN_REGISTERS = (
+    ["-fira-algorithm=priority", "-frename-registers", "-fno-schedule-insns2"] if X86 else []
+)
 
 # name -> (flags, links OpenMP, where it can be built)
 EXTENSIONS = {

@@ -97,7 +97,7 @@ def multiply_add_loop(kernels, int compute, Py_ssize_t rounds):
 
 def tile_loop(
     kernels, int compute, Py_ssize_t height, Py_ssize_t vectors, Py_ssize_t rounds,
-    Py_ssize_t depth=64,
+    Py_ssize_t depth=128,
 ):
     """Run a tile on operands in the first-level cache; the operations it did."""
     cdef const KernelTable* k = kernel_table(kernels)
