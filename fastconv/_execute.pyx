@@ -321,7 +321,7 @@ cdef void fill_task(const Call* c, Py_ssize_t first, Py_ssize_t stop) noexcept n
     s.n_sources = g.components
     s.bias_mask = g.components - 1
     s.channels = 1
-    s.bias_step = s.pitch = s.at = s.channel_step = 0
+    s.bias_step = s.pitch = s.at = s.channel_step = s.skip = s.cut = 0
     s.lane_step = g.lane.y_step
     s.source_step = g.element // g.components
     for row in range(first, stop):

@@ -47,17 +47,19 @@ cdef void store_interleaved(
     cdef Py_ssize_t number = g.element // g.components
     cdef bint dense = g.woven or g.lane.y_step == g.element
     cdef double biases[MAX_WOVEN]
-    cdef Py_ssize_t phase, r, part, u, r_lo, r_hi, at
-    cdef Py_ssize_t full_lo = clip(g.lane.full_lo - q, 0, n)
-    cdef Py_ssize_t full_hi = clip(g.lane.full_hi - q, full_lo, n)
+    cdef Py_ssize_t phase, r, part, at
+    # The lanes with a position inside of the window.
+    cdef Py_ssize_t low = clip(floor_div(g.lane.crop, stride) - q, 0, n)
+    cdef Py_ssize_t high = clip(ceil_div(g.lane.crop + g.lane.n_out, stride) - q, low, n)
     cdef const char* row
     cdef const char* bias
     cdef char* y
-    cdef char* to
     # Complex numbers are interleaved too where they are dense, else each part by itself.
     cdef Py_ssize_t calls = 1 if dense else parts
     cdef Py_ssize_t width = parts // calls
     cdef Store s
+    if high == low:
+        return
     s.bias_mask = -1 if g.woven else width - 1
     s.bias_step = parts
     s.channels = 1 if g.woven else p.channels
@@ -68,41 +70,23 @@ cdef void store_interleaved(
     if g.woven:
         for r in range(stride):
             memcpy(<char*> biases + r * parts * g.size, block_bias(c, p), parts * g.size)
+    s.at = p.tile_lane + low
+    s.n = high - low
+    s.skip = max(0, g.lane.crop - (q + low) * stride) * width
+    s.cut = max(0, (q + high) * stride - g.lane.crop - g.lane.n_out) * width
+    s.n_sources = stride * width
     for phase in range(p.phases):
         if not outer_result(c, p, phase, &y):
             continue
-        y += (q * stride - g.lane.crop) * g.lane.y_step
+        y += ((q + low) * stride - g.lane.crop) * g.lane.y_step
         for r in range(stride):
             row = acc_row(c, p, 0, phase, r)
             for part in range(parts):
                 at = r * parts + part if dense else part * stride + r
                 c.sources[at] = row + part * g.acc_pitch * g.size
         for part in range(calls):
-            to = y + part * number
-            at = part * stride
             bias = <const char*> biases if g.woven else block_bias(c, p) + part * g.size
-            if full_hi > full_lo:
-                s.n_sources = stride * width
-                s.at = p.tile_lane + full_lo
-                s.n = full_hi - full_lo
-                c.k.store[c.code](c.sources + at, bias, to + full_lo * s.lane_step, &s)
-            # Positions that the window cuts, at its ends.
-            s.n = 1
-            u = 0
-            while u < n:
-                if u == full_lo:
-                    u = full_hi
-                    if u == n:
-                        break
-                r_lo = max(0, g.lane.crop - (q + u) * stride)
-                r_hi = min(stride, g.lane.n_out + g.lane.crop - (q + u) * stride)
-                s.n_sources = (r_hi - r_lo) * width
-                if s.n_sources > 0:
-                    s.at = p.tile_lane + u
-                    c.k.store[c.code](
-                        c.sources + (at + r_lo * width), bias,
-                        to + u * s.lane_step + r_lo * g.lane.y_step, &s)
-                u += 1
+            c.k.store[c.code](c.sources + part * stride, bias, y + part * number, &s)
 
 
 cdef void store_phase(
@@ -119,7 +103,7 @@ cdef void store_phase(
         s.n_sources = n_sources
         s.bias_mask = -1
         s.channels = 1
-        s.bias_step = s.pitch = s.channel_step = 0
+        s.bias_step = s.pitch = s.channel_step = s.skip = s.cut = 0
         s.at = p.tile_lane + low
         s.n = high - low
         s.lane_step = g.lane.stride * g.lane.y_step
@@ -215,7 +199,7 @@ cdef void store_gathered(
     s.bias_step = g.components
     s.channels = p.channels
     s.pitch = g.components * g.acc_pitch
-    s.at = 0
+    s.at = s.skip = s.cut = 0
     s.n = n
     s.channel_step = g.y_channel
     s.lane_step = g.lane.y_step

@@ -1,7 +1,7 @@
 # How numbers get from arrays into scratch and back, with a change of type. Part of _kernels.pxi.
 
 cdef enum:
-    QUAD = 16              # lanes whose neighbours are interleaved by fours at a time
+    QUAD = 16              # lanes whose neighbours are interleaved together
     MANY = 64              # neighbours that are interleaved before any is stored
 
 cdef union Bits:
@@ -222,7 +222,7 @@ cdef inline void store_few(
         for u in range(QUAD):
             memcpy(<char*> (dst + j) + u * step, &quads[4 * u], 4 * sizeof(element_t))
         j += 4
-    store_some[real_t, element_t](sources, bias, dst, s, j, at, QUAD)
+    store_some[real_t, element_t](sources, bias, dst, s, j, s.n_sources, at, 0, QUAD)
 
 
 cdef inline void store_many(
@@ -249,84 +249,153 @@ cdef inline void store_many(
             for j in range(m):
                 to[j] = block[u * MANY + j]
         first += m
-    store_some[real_t, element_t](sources, bias, dst, s, first, at, QUAD)
+    store_some[real_t, element_t](sources, bias, dst, s, first, s.n_sources, at, 0, QUAD)
 
 
 cdef inline void store_some(
         const real_t** sources, const real_t* bias, element_t* dst, const Store* s,
-        Py_ssize_t first, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
-    """The sources from `first` on one by one, n lanes from `at` on."""
+        Py_ssize_t source, Py_ssize_t stop, Py_ssize_t first, Py_ssize_t low,
+        Py_ssize_t high) noexcept nogil:
+    """Sources [source, stop) one by one, lanes [low, high)."""
     cdef Py_ssize_t j, u, step = s.source_step, mask = s.bias_mask
     cdef char* o
-    for u in range(n):
+    for u in range(low, high):
         o = <char*> dst + u * s.lane_step
-        for j in range(first, s.n_sources):
+        for j in range(source, stop):
             deposit[real_t, element_t](
-                sources[j][at + u] + bias[j & mask], <element_t*> (o + j * step))
+                sources[j][first + u] + bias[j & mask], <element_t*> (o + j * step))
 
 
-cdef void store(
-        const real_t** sources, const real_t* biases, element_t* dst,
-        const Store* s) noexcept nogil:
-    cdef Py_ssize_t size = sizeof(element_t)
-    cdef Py_ssize_t c, u, at, n = s.n
+cdef void store_dense(
+        const real_t** sources, const real_t* biases, element_t* dst, const Store* s,
+        Py_ssize_t low, Py_ssize_t high) noexcept nogil:
+    """Lanes [low, high) of one to four sources whose results follow each other.
+
+    They are interleaved in registers; the compiler makes shuffles of these loops.
+    """
+    cdef Py_ssize_t i, c, n, at, first, u = low
     cdef const real_t* bias
     cdef const real_t* s0
     cdef const real_t* s1
     cdef const real_t* s2
     cdef const real_t* s3
     cdef real_t b0, b1, b2, b3
-    cdef element_t* o
+    cdef char* o
     cdef element_t* to
-    cdef bint dense = s.source_step == size and s.lane_step == s.n_sources * size
+    while u < high:
+        n = high - u
+        if n >= QUAD:
+            n = n // QUAD * QUAD
+        elif high - low >= QUAD:
+            # The last ones are moved back, and some stored twice.
+            n = QUAD
+            u = high - QUAD
+        first = s.at + u
+        o = <char*> (dst + s.n_sources * u)
+        if s.n_sources == 1:
+            for c in range(s.channels):
+                bias = biases + c * s.bias_step
+                at = c * s.pitch + first
+                to = <element_t*> (o + c * s.channel_step)
+                s0 = sources[0] + at
+                b0 = bias[0]
+                for i in range(n):
+                    deposit[real_t, element_t](s0[i] + b0, &to[i])
+        elif s.n_sources == 2:
+            for c in range(s.channels):
+                bias = biases + c * s.bias_step
+                at = c * s.pitch + first
+                to = <element_t*> (o + c * s.channel_step)
+                s0 = sources[0] + at
+                s1 = sources[1] + at
+                b0 = bias[0]
+                b1 = bias[1 & s.bias_mask]
+                for i in range(n):
+                    deposit[real_t, element_t](s0[i] + b0, &to[2 * i])
+                    deposit[real_t, element_t](s1[i] + b1, &to[2 * i + 1])
+        elif s.n_sources == 3:
+            for c in range(s.channels):
+                bias = biases + c * s.bias_step
+                at = c * s.pitch + first
+                to = <element_t*> (o + c * s.channel_step)
+                s0 = sources[0] + at
+                s1 = sources[1] + at
+                s2 = sources[2] + at
+                b0 = bias[0]
+                b1 = bias[1 & s.bias_mask]
+                b2 = bias[2 & s.bias_mask]
+                for i in range(n):
+                    deposit[real_t, element_t](s0[i] + b0, &to[3 * i])
+                    deposit[real_t, element_t](s1[i] + b1, &to[3 * i + 1])
+                    deposit[real_t, element_t](s2[i] + b2, &to[3 * i + 2])
+        else:
+            for c in range(s.channels):
+                bias = biases + c * s.bias_step
+                at = c * s.pitch + first
+                to = <element_t*> (o + c * s.channel_step)
+                s0 = sources[0] + at
+                s1 = sources[1] + at
+                s2 = sources[2] + at
+                s3 = sources[3] + at
+                b0 = bias[0]
+                b1 = bias[1 & s.bias_mask]
+                b2 = bias[2 & s.bias_mask]
+                b3 = bias[3 & s.bias_mask]
+                for i in range(n):
+                    deposit[real_t, element_t](s0[i] + b0, &to[4 * i])
+                    deposit[real_t, element_t](s1[i] + b1, &to[4 * i + 1])
+                    deposit[real_t, element_t](s2[i] + b2, &to[4 * i + 2])
+                    deposit[real_t, element_t](s3[i] + b3, &to[4 * i + 3])
+        u += n
+
+
+cdef inline void store_wide(
+        const real_t** sources, const real_t* bias, element_t* dst, const Store* s,
+        Py_ssize_t first, Py_ssize_t low, Py_ssize_t high) noexcept nogil:
+    """Lanes [low, high), QUAD or more, of four or more sources that are neighbours."""
+    cdef Py_ssize_t u = low
+    cdef element_t* to
+    while u < high:
+        # The last ones are moved back, and some stored twice.
+        u = min(u, high - QUAD)
+        to = <element_t*> (<char*> dst + u * s.lane_step)
+        if s.n_sources < 16:
+            store_few[real_t, element_t](sources, bias, to, s, first + u)
+        else:
+            store_many[real_t, element_t](sources, bias, to, s, first + u)
+        u += QUAD
+
+
+cdef void store(
+        const real_t** sources, const real_t* biases, element_t* dst,
+        const Store* s) noexcept nogil:
+    cdef Py_ssize_t size = sizeof(element_t), c, at, stop
+    cdef const real_t* bias
+    cdef element_t* to
+    # The lanes of which all sources are stored.
+    cdef Py_ssize_t low = 1 if s.skip else 0
+    cdef Py_ssize_t high = s.n - 1 if s.cut else s.n
+    cdef bint neighbours = s.source_step == size
+    cdef bint dense = neighbours and s.n_sources <= 4 and s.lane_step == s.n_sources * size
+    cdef bint wide = neighbours and s.n_sources >= 4 and high - low >= QUAD
+    if dense:
+        store_dense[real_t, element_t](sources, biases, dst, s, low, high)
+        if not s.skip and not s.cut:
+            return
     for c in range(s.channels):
         bias = biases + c * s.bias_step
         at = c * s.pitch + s.at
-        o = <element_t*> (<char*> dst + c * s.channel_step)
-        # Two to four phases are interleaved in registers; the compiler makes shuffles of these.
-        if dense and s.n_sources <= 4:
-            s0 = sources[0] + at
-            b0 = bias[0]
-            if s.n_sources == 1:
-                for u in range(n):
-                    deposit[real_t, element_t](s0[u] + b0, &o[u])
-                continue
-            s1 = sources[1] + at
-            b1 = bias[1 & s.bias_mask]
-            if s.n_sources == 2:
-                for u in range(n):
-                    deposit[real_t, element_t](s0[u] + b0, &o[2 * u])
-                    deposit[real_t, element_t](s1[u] + b1, &o[2 * u + 1])
-                continue
-            s2 = sources[2] + at
-            b2 = bias[2 & s.bias_mask]
-            if s.n_sources == 3:
-                for u in range(n):
-                    deposit[real_t, element_t](s0[u] + b0, &o[3 * u])
-                    deposit[real_t, element_t](s1[u] + b1, &o[3 * u + 1])
-                    deposit[real_t, element_t](s2[u] + b2, &o[3 * u + 2])
-                continue
-            s3 = sources[3] + at
-            b3 = bias[3 & s.bias_mask]
-            for u in range(n):
-                deposit[real_t, element_t](s0[u] + b0, &o[4 * u])
-                deposit[real_t, element_t](s1[u] + b1, &o[4 * u + 1])
-                deposit[real_t, element_t](s2[u] + b2, &o[4 * u + 2])
-                deposit[real_t, element_t](s3[u] + b3, &o[4 * u + 3])
-            continue
-        u = 0
-        if s.source_step == size and s.n_sources >= 4 and n >= QUAD:
-            while u < n:
-                # The last ones are moved back, and some stored twice.
-                u = min(u, n - QUAD)
-                to = <element_t*> (<char*> o + u * s.lane_step)
-                if s.n_sources < 16:
-                    store_few[real_t, element_t](sources, bias, to, s, at + u)
-                else:
-                    store_many[real_t, element_t](sources, bias, to, s, at + u)
-                u += QUAD
-        else:
-            store_some[real_t, element_t](sources, bias, o, s, 0, at, n)
+        to = <element_t*> (<char*> dst + c * s.channel_step)
+        if s.skip:
+            stop = s.n_sources - s.cut if high == 0 else s.n_sources
+            store_some[real_t, element_t](sources, bias, to, s, s.skip, stop, at, 0, 1)
+        if wide and not dense:
+            store_wide[real_t, element_t](sources, bias, to, s, at, low, high)
+        elif not dense:
+            store_some[real_t, element_t](sources, bias, to, s, 0, s.n_sources, at, low, high)
+        if s.cut and high >= low:
+            store_some[real_t, element_t](
+                sources, bias, to, s, 0, s.n_sources - s.cut, at, high, s.n)
 
 
 cdef void add(

@@ -60,8 +60,6 @@ cdef void make_axis(
     a.q_hi = min(n_in + a.span, floor_div(crop + n_out - 1, stride) + 1)
     if a.q_hi < a.q_lo:
         a.q_hi = a.q_lo
-    a.full_lo = ceil_div(crop, stride)
-    a.full_hi = floor_div(crop + n_out, stride)
     set_classes(a, True)
 
 

@@ -405,7 +405,7 @@ cdef void store_segment(
     store.n_sources = channels
     store.bias_mask = -1
     store.channels = 1
-    store.bias_step = store.pitch = store.channel_step = 0
+    store.bias_step = store.pitch = store.channel_step = store.skip = store.cut = 0
     store.lane_step = n_sources * b.y_step
     store.source_step = c.size
     for i in range(c.rows.outputs):

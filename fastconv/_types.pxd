@@ -66,12 +66,14 @@ ctypedef bint (*pack_fn)(
 
 # Accumulators on their way into the result, cast to its type: for u < n, j < n_sources and each
 # channel c, sources[j][c*pitch + at + u] + bias[c*bias_step + (j & bias_mask)] goes to
-# dst + c*channel_step + u*lane_step + j*source_step.
+# dst + c*channel_step + u*lane_step + j*source_step. The first `skip` sources of the first lane and
+# the last `cut` of the last are left out: the window of the result begins and ends there.
 cdef struct Store:
     Py_ssize_t n_sources, bias_step
     Py_ssize_t bias_mask             # 0, 1 for complex numbers, -1 where each has its own
     Py_ssize_t channels, pitch
     Py_ssize_t at, n
+    Py_ssize_t skip, cut             # less than n_sources
     Py_ssize_t channel_step, lane_step, source_step
 
 ctypedef void (*store_fn)(
@@ -162,7 +164,6 @@ cdef struct Axis:
     Py_ssize_t max_taps              # taps of the phases of the first class
     Py_ssize_t span                  # (max_taps - 1) * shift
     Py_ssize_t q_lo, q_hi            # the q that reach the window
-    Py_ssize_t full_lo, full_hi      # the q whose `stride` positions all lie in the window
     bint merged                      # phases with equally many taps share a class
     Py_ssize_t n_classes
     Py_ssize_t x_step, y_step
