@@ -54,7 +54,7 @@ cdef bint list_taps(const Call* c, Place* p) noexcept nogil:
     cdef const Geometry* g = c.g
     cdef const Axis* a
     cdef Py_ssize_t last = g.n_outer - 1
-    cdef Py_ssize_t slot_step = g.depth_block * g.components * g.pitch
+    cdef Py_ssize_t slot_step = g.slot_step
     cdef Py_ssize_t combination_step = g.row_slots * slot_step
     cdef Py_ssize_t rest, i, low, high, total = 1, n, j, tap, at
     cdef Py_ssize_t j_lo[MAX_AXES]
@@ -117,18 +117,17 @@ cdef bint next_row(const Call* c, Place* p) noexcept nogil:
     ):
         return list_taps(c, p)
     for n in range(p.n_rows):
-        c.tap_rows[n] = (
-            <const char*> c.tap_rows[n] + g.depth_block * g.components * g.pitch * g.size)
+        c.tap_rows[n] = <const char*> c.tap_rows[n] + g.slot_step * g.size
     return True
 
 
 cdef inline void run_tile(
         const Call* c, const Place* p, Py_ssize_t panel, Py_ssize_t height, Py_ssize_t vectors,
-        Py_ssize_t lane_taps, Py_ssize_t lane, Py_ssize_t ci, Py_ssize_t channels, char* acc,
-        Py_ssize_t tiles) noexcept nogil:
+        Py_ssize_t lane_taps, Py_ssize_t lane, Py_ssize_t group, Py_ssize_t ci,
+        Py_ssize_t channels, char* acc, Py_ssize_t tiles) noexcept nogil:
     """All taps of one panel against some tiles of lanes, for some of the input channels."""
     cdef const Geometry* g = c.g
-    cdef Py_ssize_t at = g.lane.span + lane
+    cdef Py_ssize_t at = g.lane.span + lane + group * g.c_in * g.components * g.pitch
     if g.by_batch:
         # x laid out anew holds all lanes and all channels.
         at = p.lane_lo + lane + ci * g.components * g.pitch
@@ -145,24 +144,26 @@ cdef void run_together(
     """All panels of a set against some tiles of lanes; their accumulators follow each other."""
     cdef const Geometry* g = c.g
     cdef Py_ssize_t row_bytes = g.acc_pitch * g.size
-    cdef Py_ssize_t cls, lane_taps, rows, row, height, panel, channels, ci = 0
+    cdef Py_ssize_t group, cls, lane_taps, rows, row, height, panel, channels, ci = 0
     cdef char* acc
     while True:
         channels = min(g.depth_block, g.c_in - ci)
         load_part(c, p, ci, channels)
-        panel = panel_start(c, p)
-        acc = first_acc
-        for cls in range(g.lane.n_classes):
-            lane_taps = phase_taps(&g.lane, class_first(&g.lane, cls))
-            rows = p.channels * p.phases * class_size(&g.lane, cls) * g.components
-            row = 0
-            while row < rows:
-                height = panel_height(g.height, rows - row)
-                run_tile(
-                    c, p, panel, height, vectors, lane_taps, lane, ci, channels, acc, tiles)
-                panel += height * p.set_taps * lane_taps * g.c_in
-                acc += height * row_bytes
-                row += height
+        for group in range(p.groups):
+            panel = panel_start(c, p, group)
+            acc = first_acc + group * g.group_rows * row_bytes
+            for cls in range(g.lane.n_classes):
+                lane_taps = phase_taps(&g.lane, class_first(&g.lane, cls))
+                rows = p.channels * p.phases * class_size(&g.lane, cls) * g.components
+                row = 0
+                while row < rows:
+                    height = panel_height(g.height, rows - row)
+                    run_tile(
+                        c, p, panel, height, vectors, lane_taps, lane, group, ci, channels, acc,
+                        tiles)
+                    panel += height * p.set_taps * lane_taps * g.c_in
+                    acc += height * row_bytes
+                    row += height
         ci += g.depth_block
         if ci >= g.c_in:
             break
@@ -174,7 +175,7 @@ cdef void run_apart(
     """All panels of a set against one tile of lanes, each stored before the next one."""
     cdef const Geometry* g = c.g
     cdef Py_ssize_t cls, first, lane_taps, rows, row, height, ci, channels
-    cdef Py_ssize_t panel = panel_start(c, p)
+    cdef Py_ssize_t panel = panel_start(c, p, 0)
     for cls in range(g.lane.n_classes):
         first = class_first(&g.lane, cls)
         lane_taps = phase_taps(&g.lane, first)
@@ -187,7 +188,7 @@ cdef void run_apart(
                 channels = min(g.depth_block, g.c_in - ci)
                 load_part(c, p, ci, channels)
                 run_tile(
-                    c, p, panel, height, vectors, lane_taps, lane, ci, channels, c.acc, 1)
+                    c, p, panel, height, vectors, lane_taps, lane, 0, ci, channels, c.acc, 1)
                 ci += g.depth_block
                 if ci >= g.c_in:
                     break
@@ -196,11 +197,12 @@ cdef void run_apart(
             row += height
 
 
-cdef inline Py_ssize_t panel_start(const Call* c, const Place* p) noexcept nogil:
+cdef inline Py_ssize_t panel_start(
+        const Call* c, const Place* p, Py_ssize_t group) noexcept nogil:
     """Where the panels of a set and block of channels start in the packed weights."""
     cdef const Geometry* g = c.g
     return (
-        (p.group * g.c_out + p.channel_0) * g.taps + p.channels * g.set_taps[p.set]
+        ((p.group + group) * g.c_out + p.channel_0) * g.taps + p.channels * g.set_taps[p.set]
     ) * g.c_in * g.components
 
 
@@ -292,13 +294,13 @@ cdef void run_rows(const Call* c, Place* p) noexcept nogil:
 
 
 cdef void run_task(const Call* c, Py_ssize_t task) noexcept nogil:
-    """One block of rows and lanes of one image and group, for some blocks of channels."""
+    """One block of rows and lanes of one image and some groups, for some blocks of channels."""
     cdef const Geometry* g = c.g
     cdef Place p
     cdef Py_ssize_t block
     enter_task(g, task, &p)
     if g.depth_block >= g.c_in and not g.by_batch:
-        load_rows(c, &p, 0, g.c_in)
+        load_rows(c, &p, 0, p.groups * g.c_in)
     for block in range(p.block_lo, p.block_hi):
         enter_block(g, block, &p)
         p.y = c.y + (

@@ -47,7 +47,7 @@ cdef void load_rows(
     cdef Py_ssize_t start = max(0, p.lane_lo - g.lane.span)
     cdef Py_ssize_t slots = p.row_hi - p.row_lo + rows.max_taps - 1
     cdef Py_ssize_t first = p.row_lo - (rows.max_taps - 1) * rows.shift, low, high
-    cdef Py_ssize_t slot_step = g.depth_block * g.components * g.pitch
+    cdef Py_ssize_t slot_step = g.slot_step
     cdef Py_ssize_t combination_step = g.row_slots * slot_step
     cdef Py_ssize_t combinations = 1, combination, rest, i, j, at
     cdef const char* src

@@ -19,22 +19,20 @@ cdef bint outer_result(const Call* c, const Place* p, Py_ssize_t phase, char** y
 
 
 cdef inline const char* acc_row(
-        const Call* c, const Place* p, Py_ssize_t channel, Py_ssize_t phase,
+        const Call* c, const Place* p, Py_ssize_t group, Py_ssize_t phase,
         Py_ssize_t lane_phase) noexcept nogil:
-    """The accumulators of one result phase: its first component."""
+    """The accumulators of one result phase: the first component of the first channel."""
     cdef const Geometry* g = c.g
     cdef Py_ssize_t n_class = class_size(&g.lane, 0), before = 0
     if lane_phase >= n_class:
         before = p.channels * p.phases * n_class
         lane_phase -= n_class
-    return c.acc + (
-        (before + (lane_phase * p.phases + phase) * p.channels + channel)
-        * g.components * g.acc_pitch * g.size
-    )
+    before += (lane_phase * p.phases + phase) * p.channels
+    return c.acc + (group * g.group_rows + before * g.components) * g.acc_pitch * g.size
 
 
 cdef inline const char* block_bias(const Call* c, const Place* p) noexcept nogil:
-    """Bias of the first channel of the block."""
+    """Bias of the first channel of the first group's block."""
     return c.bias + (p.group * c.g.c_out + p.channel_0) * c.g.components * c.g.size
 
 
@@ -43,11 +41,12 @@ cdef void store_interleaved(
     """Store lanes whose phases are neighbours, of one channel or of all: whole runs."""
     cdef const Geometry* g = c.g
     cdef Py_ssize_t stride = g.lane.stride
-    cdef Py_ssize_t parts = g.components * (p.channels if g.woven else 1)
+    cdef Py_ssize_t own = p.channels * g.components
+    cdef Py_ssize_t parts = own * p.groups if g.woven else g.components
     cdef Py_ssize_t number = g.element // g.components
     cdef bint dense = g.woven or g.lane.y_step == g.element
     cdef double biases[MAX_WOVEN]
-    cdef Py_ssize_t phase, r, part, at
+    cdef Py_ssize_t group, phase, r, part, at
     # The lanes with a position inside of the window.
     cdef Py_ssize_t low = clip(floor_div(g.lane.crop, stride) - q, 0, n)
     cdef Py_ssize_t high = clip(ceil_div(g.lane.crop + g.lane.n_out, stride) - q, low, n)
@@ -64,6 +63,12 @@ cdef void store_interleaved(
     s.bias_step = parts
     s.channels = 1 if g.woven else p.channels
     s.pitch = parts * g.acc_pitch
+    # Of groups with one channel each the groups take the place of the channels.
+    cdef Py_ssize_t groups = 1 if g.woven else p.groups
+    if p.channels == 1 and not g.woven:
+        groups = 1
+        s.channels = p.groups
+        s.pitch = g.group_rows * g.acc_pitch
     s.channel_step = g.y_channel
     s.lane_step = stride * g.lane.y_step
     s.source_step = number if dense else g.lane.y_step
@@ -79,14 +84,21 @@ cdef void store_interleaved(
         if not outer_result(c, p, phase, &y):
             continue
         y += ((q + low) * stride - g.lane.crop) * g.lane.y_step
-        for r in range(stride):
-            row = acc_row(c, p, 0, phase, r)
-            for part in range(parts):
-                at = r * parts + part if dense else part * stride + r
-                c.sources[at] = row + part * g.acc_pitch * g.size
-        for part in range(calls):
-            bias = <const char*> biases if g.woven else block_bias(c, p) + part * g.size
-            c.k.store[c.code](c.sources + part * stride, bias, y + part * number, &s)
+        for group in range(groups):
+            for r in range(stride):
+                for part in range(parts):
+                    at = r * parts + part if dense else part * stride + r
+                    c.sources[at] = (
+                        acc_row(c, p, group + part // own, phase, r)
+                        + part % own * g.acc_pitch * g.size
+                    )
+            for part in range(calls):
+                bias = block_bias(c, p) + (group * own + part) * g.size
+                if g.woven:
+                    bias = <const char*> biases
+                c.k.store[c.code](
+                    c.sources + part * stride, bias,
+                    y + group * g.c_out * g.y_channel + part * number, &s)
 
 
 cdef void store_phase(
@@ -116,18 +128,18 @@ cdef void store_by_channel(
         const Call* c, const Place* p, Py_ssize_t q, Py_ssize_t n) noexcept nogil:
     """Store lanes into a result whose channels are neighbours."""
     cdef const Geometry* g = c.g
-    cdef Py_ssize_t phase, r, source
+    cdef Py_ssize_t own = p.channels * g.components, group, phase, r, source
     cdef const char* row
     cdef char* y
     for phase in range(p.phases):
         if not outer_result(c, p, phase, &y):
             continue
         for r in range(g.lane.n_phases):
-            row = acc_row(c, p, 0, phase, r)
-            for source in range(p.channels * g.components):
-                c.sources[source] = row + source * g.acc_pitch * g.size
-            store_phase(
-                c, p, r, y, c.sources, block_bias(c, p), p.channels * g.components, q, n)
+            for group in range(p.groups):
+                row = acc_row(c, p, group, phase, r)
+                for source in range(own):
+                    c.sources[group * own + source] = row + source * g.acc_pitch * g.size
+            store_phase(c, p, r, y, c.sources, block_bias(c, p), p.groups * own, q, n)
 
 
 cdef void store_panel(

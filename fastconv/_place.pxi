@@ -3,13 +3,14 @@
 
 # One place in the loops of a task.
 cdef struct Place:
-    Py_ssize_t image, group
+    Py_ssize_t image
+    Py_ssize_t group, groups             # the first of the task, and how many
     Py_ssize_t q[MAX_AXES]
     Py_ssize_t lane_lo, lane_hi
     Py_ssize_t row_lo, row_hi
     Py_ssize_t tile_lane                 # lane of the tile that a store starts at
     Py_ssize_t block_lo, block_hi        # blocks of output channels that the task does
-    Py_ssize_t channel_0, channels       # block of output channels of the group
+    Py_ssize_t channel_0, channels       # block of output channels of each group
     Py_ssize_t set
     Py_ssize_t first[MAX_AXES]           # of the set's classes: the first phase,
     Py_ssize_t size[MAX_AXES]            # how many phases,
@@ -27,7 +28,7 @@ cdef inline Py_ssize_t result_at(const Axis* a, Py_ssize_t q, Py_ssize_t phase) 
 
 
 cdef inline void enter_task(const Geometry* g, Py_ssize_t task, Place* p) noexcept nogil:
-    """The lanes, rows, other positions, group, image and blocks of channels of one task."""
+    """The lanes, rows, other positions, groups, image and blocks of channels of one task."""
     cdef Py_ssize_t last = g.n_outer - 1, i, n, share
     p.lane_lo = g.lane.q_lo + task % g.n_lane_blocks * g.lane_block
     p.lane_hi = min(p.lane_lo + g.lane_block, g.lane.q_hi)
@@ -40,8 +41,9 @@ cdef inline void enter_task(const Geometry* g, Py_ssize_t task, Place* p) noexce
         n = g.outer[i].q_hi - g.outer[i].q_lo
         p.q[i] = g.outer[i].q_lo + task % n
         task //= n
-    p.group = task % g.groups
-    task //= g.groups
+    p.group = task % g.n_group_blocks * g.group_block
+    p.groups = min(g.group_block, g.groups - p.group)
+    task //= g.n_group_blocks
     p.image = task % g.images
     share = task // g.images
     p.block_lo = share * g.n_channel_blocks // g.channel_tasks

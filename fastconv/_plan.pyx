@@ -183,7 +183,7 @@ cdef void take_axes(
     g.by_batch = lane == d
     g.images = 1 if g.by_batch else images
     g.by_channel = (
-        g.c_out * g.components > 1
+        g.groups * g.c_out * g.components > 1
         and g.y_channel == g.element
         and g.lane.y_step != g.element
         and g.lane.n_phases * g.components <= ACC_ROWS
@@ -255,6 +255,46 @@ cdef struct Cut:
     Py_ssize_t other_taps            # taps of one phase on all other axes
     Py_ssize_t slot                  # bytes that one position of a held row takes
     Py_ssize_t workers, wanted
+
+
+cdef Py_ssize_t together(const Geometry* g) noexcept:
+    """Rows of accumulators that one output channel has, but for its components."""
+    cdef Py_ssize_t rows = g.lane.n_phases, last = g.n_outer - 1, i
+    for i in range(g.n_outer):
+        if g.outer[i].merged and not (g.gathered and i == last):
+            rows *= largest_class(&g.outer[i])
+    if g.gathered:
+        # All phases of the rows' axis, for each row of a task.
+        rows *= g.outer[last].n_phases * g.row_block
+    return rows
+
+
+cdef void cut_groups(Geometry* g, Cut* cut) noexcept:
+    """As many groups as can be stored together; they share the lists of rows and results."""
+    cdef const Axis* rows = &g.outer[g.n_outer - 1]
+    cdef Py_ssize_t taps = cut.other_taps * rows.max_taps
+    cdef Py_ssize_t slot = g.depth_block * g.components * g.size
+    cdef Py_ssize_t c_out = max(g.c_out, 1), own = c_out * g.components * together(g)
+    cdef Py_ssize_t lanes, most = 1
+    if (
+        not g.by_batch and g.depth_block >= g.c_in and own <= ACC_ROWS
+        and (g.interleaved or g.by_channel)
+    ):
+        if g.by_channel:
+            most = max(ACC_ROWS, min(own * ceil_div(LINE, c_out * g.element), 4 * ACC_ROWS))
+            most //= own
+        else:
+            lanes = round_up(max(cut.lanes, 1), g.vector)
+            most = ACC_BYTES // 2 // (own * lanes * g.size)
+        lanes = g.lane.span + 3 * g.vector
+        most = min(most, ROWS_BYTES // (taps * slot * lanes))
+        # Tasks are made of groups, rows and other positions.
+        most = min(most, cut.others * g.groups * cut.rows // cut.wanted)
+    g.n_group_blocks = ceil_div(g.groups, max(1, most))
+    g.group_block = ceil_div(g.groups, g.n_group_blocks)
+    g.n_group_blocks = ceil_div(g.groups, g.group_block)
+    cut.others *= g.n_group_blocks
+    cut.slot = g.group_block * slot
 
 
 cdef void cut_lanes(Geometry* g, const Cut* cut) noexcept:
@@ -349,14 +389,8 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
     cdef const Axis* rows = &g.outer[g.n_outer - 1]
     cdef Py_ssize_t places = cut.others * g.n_row_blocks * g.n_lane_blocks
     cdef Py_ssize_t channel_bytes = g.taps * g.c_in * g.components * g.size
-    cdef Py_ssize_t sources = g.lane.n_phases * g.components, kept, i, fewest, shares
+    cdef Py_ssize_t sources = g.components * together(g), kept, fewest, shares
     cdef double best = 0, score
-    for i in range(g.n_outer):
-        if g.outer[i].merged and not (g.gathered and i == g.n_outer - 1):
-            sources *= largest_class(&g.outer[i])
-    if g.gathered:
-        # All phases of the rows' axis, for each row of a task.
-        sources *= rows.n_phases * g.row_block
     kept = ACC_ROWS * (4 if g.gathered or g.by_channel else 1)
     g.channel_block = min(max(1, kept // sources), max(8, PACKED_BYTES // max(channel_bytes, 1)))
     if places < cut.wanted:
@@ -364,12 +398,14 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
         g.channel_block = min(g.channel_block, max(1, ceil_div(g.c_out, shares)))
     if g.channel_block > 8:
         g.channel_block = g.channel_block // 8 * 8
+    if g.group_block > 1:
+        g.channel_block = g.c_out
     g.channel_block = min(g.channel_block, max(g.c_out, 1))
     g.n_channel_blocks = ceil_div(g.c_out, g.channel_block)
     g.woven = (
-        g.by_channel and g.groups == 1 and g.n_channel_blocks == 1 and contiguous(&g.lane)
-        and g.lane.y_step == g.c_out * g.element
-        and g.lane.stride * g.c_out * g.components <= MAX_WOVEN
+        g.by_channel and g.n_group_blocks == 1 and g.n_channel_blocks == 1
+        and contiguous(&g.lane) and g.lane.y_step == g.groups * g.c_out * g.element
+        and g.lane.stride * g.groups * g.c_out * g.components <= MAX_WOVEN
     )
     # Tasks that share a place read its rows of x again, unless x is laid out anew; a few more of
     # them are worth it where they share out better.
@@ -383,7 +419,8 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
                 g.channel_tasks = shares
     g.tasks = places * g.channel_tasks
     g.workers = max(1, min(cut.workers, g.tasks))
-    set_strip(g, g.channel_block * sources)
+    g.group_rows = g.channel_block * sources
+    set_strip(g, g.group_block * g.group_rows)
 
 
 cdef void set_strip(Geometry* g, Py_ssize_t rows) noexcept:
@@ -412,12 +449,11 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers) noexcept:
     cdef Py_ssize_t i
     cut.lanes = g.lane.q_hi - g.lane.q_lo
     cut.rows = rows.q_hi - rows.q_lo
-    cut.others = g.images * g.groups
+    cut.others = g.images
     cut.other_taps = 1
     for i in range(g.n_outer - 1):
         cut.other_taps *= g.outer[i].max_taps
         cut.others *= g.outer[i].q_hi - g.outer[i].q_lo
-    cut.slot = g.depth_block * g.components * g.size
     cut.workers = workers
     cut.wanted = 1 if workers == 1 else TASKS_PER_WORKER * workers
     # Along the batch the lanes are far apart in the result, so its rows are collected first.
@@ -426,18 +462,20 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers) noexcept:
         and rows.y_step == g.element
     )
     g.relaid = 0
+    cut_groups(g, &cut)
     cut_lanes(g, &cut)
     cut_rows(g, &cut)
+    g.slot_step = g.group_block * g.depth_block * g.components * g.pitch
     if g.by_batch:
         lay_out_by_batch(g)
     cut_channels(g, &cut)
     # Outer taps with their rows, sources, and a row of zeros.
     g.list_taps = cut.other_taps * rows.max_taps
-    g.list_sources = max(g.lane.n_phases, g.channel_block)
+    g.list_sources = max(g.lane.n_phases, g.group_block * g.channel_block)
     if g.gathered:
         g.list_sources = max(g.list_sources, g.row_block * rows.stride)
     if g.woven:
-        g.list_sources = g.lane.stride * g.c_out
+        g.list_sources = g.lane.stride * g.groups * g.c_out
     g.list_sources *= g.components
     g.list_bytes = 64 + round_up(
         g.list_taps * (sizeof(Py_ssize_t) + sizeof(void*)) + g.list_sources * sizeof(void*)
@@ -463,7 +501,8 @@ cdef tuple piece_at(const Geometry* g, const Place* p, Py_ssize_t rank, Py_ssize
         lanes = stored(&g.lane, 0, g.row_pitch, 0, g.lane.n_phases)
     else:
         lanes = stored(&g.lane, p.lane_lo, p.lane_hi, 0, g.lane.n_phases)
-    piece = [lanes if g.by_batch else [p.image], range(channel, channel + p.channels)]
+    channels = [channel + j * g.c_out + i for j in range(p.groups) for i in range(p.channels)]
+    piece = [lanes if g.by_batch else [p.image], channels]
     for i in range(rank):
         if i == lane:
             piece.append(lanes)
