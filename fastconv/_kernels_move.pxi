@@ -62,30 +62,36 @@ cdef inline void deposit(real_t value, element_t* out) noexcept nogil:
 cdef inline void load_channels(
         const element_t* src, real_t* dst, const Load* load) noexcept nogil:
     """QUAD lanes of one row whose channels are neighbours, four of these at a time."""
-    cdef element_t quads[4 * QUAD]
-    cdef Py_ssize_t c, u, lane_step = load.lane_step, pitch = load.pitch
+    cdef element_t quads[QUAD * MANY]
+    cdef Py_ssize_t first = 0, m, c, u, lane_step = load.lane_step, pitch = load.pitch
+    cdef const element_t* from_
     cdef real_t* t0
     cdef real_t* t1
     cdef real_t* t2
     cdef real_t* t3
-    for c in range(0, load.channels - 3, 4):
+    while first < load.channels:
+        # The last ones are moved back, and some read twice. What is copied is read again much
+        # later: a load that spans several stores under way has to wait for them.
+        m = min(MANY, load.channels - first) // 4 * 4
+        if m == 0:
+            m = 4
+            first = load.channels - 4
         for u in range(QUAD):
-            memcpy(
-                &quads[4 * u], <const char*> (src + c) + u * lane_step, 4 * sizeof(element_t))
-        t0 = dst + c * pitch
-        t1 = t0 + pitch
-        t2 = t1 + pitch
-        t3 = t2 + pitch
-        for u in range(QUAD):
-            convert[element_t, real_t](quads[4 * u], &t0[u])
-            convert[element_t, real_t](quads[4 * u + 1], &t1[u])
-            convert[element_t, real_t](quads[4 * u + 2], &t2[u])
-            convert[element_t, real_t](quads[4 * u + 3], &t3[u])
-    for c in range(load.channels // 4 * 4, load.channels):
-        for u in range(QUAD):
-            convert[element_t, real_t](
-                (<const element_t*> (<const char*> (src + c) + u * lane_step))[0],
-                &dst[c * pitch + u])
+            from_ = <const element_t*> (<const char*> (src + first) + u * lane_step)
+            for c in range(0, m, 4):
+                memcpy(&quads[QUAD * c + 4 * u], from_ + c, 4 * sizeof(element_t))
+        for c in range(0, m, 4):
+            from_ = &quads[QUAD * c]
+            t0 = dst + (first + c) * pitch
+            t1 = t0 + pitch
+            t2 = t1 + pitch
+            t3 = t2 + pitch
+            for u in range(QUAD):
+                convert[element_t, real_t](from_[4 * u], &t0[u])
+                convert[element_t, real_t](from_[4 * u + 1], &t1[u])
+                convert[element_t, real_t](from_[4 * u + 2], &t2[u])
+                convert[element_t, real_t](from_[4 * u + 3], &t3[u])
+        first += m
 
 
 cdef void load(const element_t* src, real_t* dst, const Load* load) noexcept nogil:
@@ -217,12 +223,13 @@ cdef inline void store_few(
     """QUAD lanes from `at` on of 4 sources or some more, which are neighbours."""
     cdef element_t quads[4 * QUAD]
     cdef Py_ssize_t j = 0, u, step = s.lane_step
-    while j + 4 <= s.n_sources:
+    while j < s.n_sources:
+        # The last ones are moved back, and some stored twice.
+        j = min(j, s.n_sources - 4)
         interleave_four[real_t, element_t](sources, bias, s.bias_mask, j, at, quads)
         for u in range(QUAD):
             memcpy(<char*> (dst + j) + u * step, &quads[4 * u], 4 * sizeof(element_t))
         j += 4
-    store_some[real_t, element_t](sources, bias, dst, s, j, s.n_sources, at, 0, QUAD)
 
 
 cdef inline void store_many(
@@ -237,8 +244,11 @@ cdef inline void store_many(
     cdef element_t block[QUAD * MANY]
     cdef Py_ssize_t first = 0, m, j, u, step = s.lane_step
     cdef element_t* to
-    while first + 4 <= s.n_sources:
-        m = min(MANY, (s.n_sources - first) // 4 * 4)
+    while first < s.n_sources:
+        m = min(MANY, s.n_sources - first) // 4 * 4
+        if m == 0:
+            m = 4
+            first = s.n_sources - 4
         for j in range(0, m, 4):
             interleave_four[real_t, element_t](
                 sources, bias, s.bias_mask, first + j, at, quads)
@@ -249,7 +259,6 @@ cdef inline void store_many(
             for j in range(m):
                 to[j] = block[u * MANY + j]
         first += m
-    store_some[real_t, element_t](sources, bias, dst, s, first, s.n_sources, at, 0, QUAD)
 
 
 cdef inline void store_some(

@@ -392,7 +392,9 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
     cdef Py_ssize_t sources = g.components * together(g), kept, fewest, shares
     cdef double best = 0, score
     kept = ACC_ROWS * (4 if g.gathered or g.by_channel else 1)
-    g.channel_block = min(max(1, kept // sources), max(8, PACKED_BYTES // max(channel_bytes, 1)))
+    fewest = 32 if g.by_channel else 8
+    g.channel_block = min(
+        max(1, kept // sources), max(fewest, PACKED_BYTES // max(channel_bytes, 1)))
     if places < cut.wanted:
         shares = ceil_div(cut.wanted, max(places, 1))
         g.channel_block = min(g.channel_block, max(1, ceil_div(g.c_out, shares)))

@@ -17,7 +17,7 @@ cdef enum:
     N_FLOATS = 2           # of the compute types, those with Winograd transforms
     N_TYPES = 11           # rows of _dtypes.TYPES
     LINE = 64              # bytes of a line of the cache
-    MAX_WOVEN = 64         # numbers of all phases and channels that are stored as one run
+    MAX_WOVEN = 256         # numbers of all phases and channels that are stored as one run
 
 
 # One micro-tile: acc[m][j] (+)= sum over taps and channels of panel[...][m] * x[...][j].
