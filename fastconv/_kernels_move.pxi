@@ -2,7 +2,7 @@
 
 cdef enum:
     QUAD = 16              # lanes whose neighbours are interleaved together
-    MANY = 64              # neighbours that are interleaved before any is stored
+    MANY = 64              # neighbours that are read before they are told apart
 
 cdef union Bits:
     float value
@@ -217,10 +217,10 @@ cdef inline void interleave_four(
         deposit[real_t, element_t](s3[u] + b3, &quads[4 * u + 3])
 
 
-cdef inline void store_few(
+cdef inline void store_quads(
         const real_t** sources, const real_t* bias, element_t* dst, const Store* s,
         Py_ssize_t at) noexcept nogil:
-    """QUAD lanes from `at` on of 4 sources or some more, which are neighbours."""
+    """QUAD lanes from `at` on of 4 sources or more, which are neighbours."""
     cdef element_t quads[4 * QUAD]
     cdef Py_ssize_t j = 0, u, step = s.lane_step
     while j < s.n_sources:
@@ -230,35 +230,6 @@ cdef inline void store_few(
         for u in range(QUAD):
             memcpy(<char*> (dst + j) + u * step, &quads[4 * u], 4 * sizeof(element_t))
         j += 4
-
-
-cdef inline void store_many(
-        const real_t** sources, const real_t* bias, element_t* dst, const Store* s,
-        Py_ssize_t at) noexcept nogil:
-    """QUAD lanes from `at` on of many sources, which are neighbours.
-
-    Lane by lane: lanes can be a power of two apart, so that a line that is left before it is full
-    has to be fetched again.
-    """
-    cdef element_t quads[4 * QUAD]
-    cdef element_t block[QUAD * MANY]
-    cdef Py_ssize_t first = 0, m, j, u, step = s.lane_step
-    cdef element_t* to
-    while first < s.n_sources:
-        m = min(MANY, s.n_sources - first) // 4 * 4
-        if m == 0:
-            m = 4
-            first = s.n_sources - 4
-        for j in range(0, m, 4):
-            interleave_four[real_t, element_t](
-                sources, bias, s.bias_mask, first + j, at, quads)
-            for u in range(QUAD):
-                memcpy(&block[u * MANY + j], &quads[4 * u], 4 * sizeof(element_t))
-        for u in range(QUAD):
-            to = <element_t*> (<char*> (dst + first) + u * step)
-            for j in range(m):
-                to[j] = block[u * MANY + j]
-        first += m
 
 
 cdef inline void store_some(
@@ -368,10 +339,7 @@ cdef inline void store_wide(
         # The last ones are moved back, and some stored twice.
         u = min(u, high - QUAD)
         to = <element_t*> (<char*> dst + u * s.lane_step)
-        if s.n_sources < 16:
-            store_few[real_t, element_t](sources, bias, to, s, first + u)
-        else:
-            store_many[real_t, element_t](sources, bias, to, s, first + u)
+        store_quads[real_t, element_t](sources, bias, to, s, first + u)
         u += QUAD
 
 
