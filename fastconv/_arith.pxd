@@ -28,3 +28,24 @@ cdef inline Py_ssize_t gcd(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
         a = b
         b = rest
     return a
+
+
+cdef inline double balance(Py_ssize_t tasks, Py_ssize_t workers) noexcept nogil:
+    """The share of time that workers are busy with equal tasks."""
+    return <double> tasks / (max(1, ceil_div(tasks, workers)) * workers)
+
+
+cdef inline Py_ssize_t best_shares(
+        Py_ssize_t places, Py_ssize_t fewest, Py_ssize_t most, Py_ssize_t workers) noexcept nogil:
+    """Into how many tasks to cut the work of each place: a few more where that shares out better.
+
+    At least `fewest`, at most `most`.
+    """
+    cdef Py_ssize_t shares, chosen = fewest
+    cdef double best = 0, score
+    for shares in range(fewest, min(fewest + 3, most) + 1):
+        score = balance(places * shares, workers)
+        if score > best + 0.06:
+            best = score
+            chosen = shares
+    return chosen

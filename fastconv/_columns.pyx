@@ -28,7 +28,6 @@ cdef enum:
     MIN_COLUMNS = 48            # of the output channels of a task
     PACK_PIXELS = 64            # of a packing task, a multiple of the tallest tile's rows ...
     PACK_CHANNELS = 256         # ... and its input channels
-    TASKS_PER_WORKER = 4
     LONG_RUN = 16               # vectors in a row that are worth one more, to be aligned
 
 
@@ -415,21 +414,21 @@ cdef Py_ssize_t block_vectors(
 cdef Py_ssize_t make_cut(problem, Py_ssize_t workers, Py_ssize_t vector, Cut* cut) except -1:
     """Share out the columns; how many tasks there are."""
     cdef Py_ssize_t c_out = problem.c_out // problem.groups, groups = problem.groups
-    cdef Py_ssize_t taps = 1, wanted = 1 if workers == 1 else TASKS_PER_WORKER * workers
-    cdef Py_ssize_t a, k, period, inner = 1, tasks
+    cdef Py_ssize_t taps = 1, a, k, period, inner = 1, tasks
     cut.axis, cut.period, cut.n_phases = 0, 1, 1
     for a, k in enumerate(problem.kernel):
         taps *= k
         period = problem.stride[a] // gcd(problem.stride[a], problem.dilation[a])
         if min(k, period) > cut.n_phases:
             cut.axis, cut.period, cut.n_phases = a, period, min(k, period)
-    cut.channels = max(ceil_div(MIN_COLUMNS, taps), ceil_div(c_out * groups, wanted))
+    # One task for each worker: every task goes through all pixels for each block of columns.
+    cut.channels = max(ceil_div(MIN_COLUMNS, taps), ceil_div(c_out * groups, workers))
     cut.channels = max(1, min(cut.channels, c_out))
     tasks = groups * ceil_div(c_out, cut.channels)
     for k in problem.kernel[cut.axis + 1:]:
         inner *= k
     # A run of columns should fill a vector.
-    cut.phases = ceil_div(cut.n_phases, max(1, ceil_div(wanted, max(tasks, 1))))
+    cut.phases = ceil_div(cut.n_phases, max(1, ceil_div(workers, max(tasks, 1))))
     cut.phases = max(cut.phases, min(cut.n_phases, ceil_div(vector, inner)))
     return tasks * ceil_div(cut.n_phases, cut.phases)
 
@@ -509,7 +508,7 @@ def run(
     tasks = make_cut(problem, threads, c.vector, &cut)
     workers = min(threads, tasks)
     packs = c.groups * ceil_div(c.pixels, PACK_PIXELS) * ceil_div(c.c_in, PACK_CHANNELS)
-    c.fills = min(c.images * c.groups * c.c_out, TASKS_PER_WORKER * workers)
+    c.fills = min(c.images * c.groups * c.c_out, workers)
     firsts = packs + c.fills
     bytes = worker_bytes(problem, c.images, c.vector, c.size)
     a = panel_bytes(problem, c.images, c.size)

@@ -12,7 +12,7 @@ import math
 cimport cython
 from libc.stdlib cimport free, malloc
 
-from fastconv._arith cimport ceil_div, clip, floor_div, gcd, round_up
+from fastconv._arith cimport balance, best_shares, ceil_div, clip, floor_div, gcd, round_up
 from fastconv._types cimport (
     LINE, MAX_AXES, MAX_VECTORS, MAX_WOVEN, TALL_VECTORS, Axis, class_first, class_size,
     largest_class, phase_taps, tile_vectors,
@@ -243,11 +243,6 @@ cdef double flat_fill(
     return <double> n_rows * lanes / used
 
 
-cdef double balance(Py_ssize_t tasks, Py_ssize_t workers) noexcept:
-    """The share of time that workers are busy with equal tasks."""
-    return <double> tasks / (max(1, ceil_div(tasks, workers)) * workers)
-
-
 # What the cuts share: lengths in q, and how many tasks are wanted.
 cdef struct Cut:
     Py_ssize_t lanes, rows           # positions q along the lanes and along the rows' axis
@@ -355,6 +350,8 @@ cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
             tasks *= clip(g.c_out // 32, 1, 4)
             if block > 1 and (held_bytes > ROWS_BYTES or tasks < cut.wanted):
                 break
+            # A twentieth of the time is not worth shorter blocks.
+            score *= min(1.0, balance(tasks, cut.workers) + 0.05)
             if score >= best:
                 best = score
                 g.row_block = block
@@ -390,7 +387,6 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
     cdef Py_ssize_t places = cut.others * g.n_row_blocks * g.n_lane_blocks
     cdef Py_ssize_t channel_bytes = g.taps * g.c_in * g.components * g.size
     cdef Py_ssize_t sources = g.components * together(g), kept, fewest, shares
-    cdef double best = 0, score
     kept = ACC_ROWS * (4 if g.gathered or g.by_channel else 1)
     fewest = 32 if g.by_channel else 8
     g.channel_block = min(
@@ -414,11 +410,7 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
     g.channel_tasks = g.n_channel_blocks
     if not g.by_batch:
         fewest = min(g.n_channel_blocks, max(1, ceil_div(cut.wanted, max(places, 1))))
-        for shares in range(fewest, min(fewest + 3, g.n_channel_blocks) + 1):
-            score = balance(places * shares, cut.workers)
-            if score > best + 0.03:
-                best = score
-                g.channel_tasks = shares
+        g.channel_tasks = best_shares(places, fewest, g.n_channel_blocks, cut.workers)
     g.tasks = places * g.channel_tasks
     g.workers = max(1, min(cut.workers, g.tasks))
     g.group_rows = g.channel_block * sources

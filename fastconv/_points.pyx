@@ -12,7 +12,7 @@ import math
 from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memset
 
-from fastconv._arith cimport ceil_div, clip, round_up
+from fastconv._arith cimport best_shares, ceil_div, clip, round_up
 from fastconv._memory cimport Buffer, Memory, enter_fenv, fenv_t, kernel_table, leave_fenv
 from fastconv._plan cimport covers, make_axis
 from fastconv._team cimport team_barrier
@@ -583,6 +583,7 @@ cdef void cut_units(Call* c, Py_ssize_t limit, Py_ssize_t workers) noexcept:
     c.shares = 1
     if workers > 1:
         c.shares = clip(ceil_div(TASKS_PER_WORKER * workers, c.lane_blocks), 1, c.block_units)
+        c.shares = best_shares(c.lane_blocks, c.shares, c.block_units, workers)
 
 
 cdef class Points:
