@@ -17,7 +17,8 @@ from fastconv._types cimport (
 )
 
 cdef enum:
-    RUNS = 256            # runs of weights or of pixels that are packed at a time
+    RUNS = 256            # runs of weights or of pixels that are packed at a time,
+    FOUR = 4              # and taps of which the same columns follow each other there
     TAPS = 64             # taps of the kernel whose places are worked out at a time
     PACK_CHANNELS = 64    # input channels that one packing task takes
 

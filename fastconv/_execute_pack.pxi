@@ -68,6 +68,37 @@ cdef inline Panel panel_of(Py_ssize_t row, Py_ssize_t rows, Py_ssize_t tallest) 
     return panel
 
 
+cdef inline Py_ssize_t place_run(
+        const Geometry* g, const TapPlace* place, Py_ssize_t co, Py_ssize_t ci,
+        Run* run) noexcept nogil:
+    """Where the column of output channel `co` and a tap goes; the rows of its panel from there."""
+    cdef Py_ssize_t row = place.row + co * g.components
+    cdef Panel panel = panel_of(row, place.rows, g.height)
+    run.src = place.src + co * g.w_out
+    run.dst = (
+        place.base + panel.start * place.taps * g.c_in
+        + (place.tap * g.c_in + ci) * panel.height + row - panel.start
+    )
+    run.height = panel.height
+    return panel.start + panel.height - row
+
+
+cdef inline Py_ssize_t tap_run(
+        const Geometry* g, const TapPlace* place, Py_ssize_t n, Py_ssize_t left,
+        Py_ssize_t* step) noexcept nogil:
+    """How many of n taps go to rows of one panel that are `step` apart, `left` from its end."""
+    cdef Py_ssize_t count = 1
+    step[0] = place[1].row - place.row if n > 1 else 0
+    while (
+        step[0] > 0 and count < n and place[count].tap == place.tap
+        and place[count].base == place.base
+        and place[count].row == place.row + count * step[0] and count * step[0] < left
+        and place[count].src == place.src + count * g.w_lane
+    ):
+        count += 1
+    return count
+
+
 cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
     """Pack some input channels of one block of output channels; whether Inf or NaN was seen.
 
@@ -77,11 +108,8 @@ cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
     """
     cdef const Geometry* g = c.g
     cdef TapPlace places[TAPS]
-    cdef Run runs[RUNS]
-    cdef const TapPlace* place
-    cdef const TapPlace* next_place
+    cdef Run runs[RUNS + FOUR]
     cdef Run* run
-    cdef Panel panel
     cdef Py_ssize_t parts = ceil_div(g.c_in, PACK_CHANNELS)
     cdef Py_ssize_t ci = task % parts * PACK_CHANNELS
     cdef Py_ssize_t block = task // parts % g.n_channel_blocks
@@ -91,7 +119,7 @@ cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
     cdef Py_ssize_t n_co = min(g.channel_block, g.c_out - co_0)
     cdef const char* src = c.w + (group * g.c_in + ci) * g.w_in + co_0 * g.w_out
     cdef char* dst = c.packed + (group * g.c_out + co_0) * g.taps * g.c_in * g.components * g.size
-    cdef Py_ssize_t first = 0, n, e, i, co, row, end, n_runs = 0
+    cdef Py_ssize_t first = 0, n, e, i, co, last, left, count, n_runs = 0
     # A run goes along the output channels, or along the taps where there are few channels.
     cdef bint by_tap = n_co < 4
     cdef bint bad = False
@@ -100,44 +128,35 @@ cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
         for e in range(n):
             place_tap(
                 g, (first + e) // g.lane.kernel, (first + e) % g.lane.kernel, n_co, &places[e])
-        i = 0
-        while i < n * n_co:
-            co = i // n if by_tap else i % n_co
-            e = i % n if by_tap else i // n_co
-            place = &places[e]
-            row = place.row + co * g.components
-            panel = panel_of(row, place.rows, g.height)
-            end = panel.start + panel.height
-            run = &runs[n_runs]
-            run.src = place.src + co * g.w_out
-            run.dst = (
-                place.base + panel.start * place.taps * g.c_in
-                + (place.tap * g.c_in + ci) * panel.height + row - panel.start
-            )
-            run.height = panel.height
-            run.count = 1
+        e = co = 0
+        while e < n and n_co > 0:
+            count = n_co - co
             if by_tap:
+                run = &runs[n_runs]
+                left = place_run(g, &places[e], co, ci, run)
+                run.count = tap_run(g, &places[e], n - e, left, &run.dst_step)
                 run.src_step = g.w_lane
-                run.dst_step = 0
-                next_place = place + 1
-                if e + 1 < n:
-                    run.dst_step = next_place.row - place.row
-                while (
-                    run.dst_step > 0 and e + run.count < n and next_place.tap == place.tap
-                    and next_place.base == place.base
-                    and next_place.row == place.row + run.count * run.dst_step
-                    and row + run.count * run.dst_step < end
-                    and next_place.src == place.src + run.count * g.w_lane
-                ):
-                    run.count += 1
-                    next_place += 1
+                n_runs += 1
+                e += run.count
+                if e == n and co + 1 < n_co:
+                    e = 0
+                    co += 1
             else:
-                run.src_step = g.w_out
-                run.dst_step = g.components
-                run.count = min(n_co - co, (end - row) // g.components)
-            i += run.count
-            n_runs += 1
-            if n_runs == RUNS:
+                # The same columns of four taps follow each other.
+                last = min(e + FOUR, n)
+                for i in range(e, last):
+                    left = place_run(g, &places[i], co, ci, &runs[n_runs + i - e])
+                    count = min(count, left // g.components)
+                for i in range(e, last):
+                    run = &runs[n_runs]
+                    run.src_step = g.w_out
+                    run.dst_step = g.components
+                    run.count = count
+                    n_runs += 1
+                co += count
+                if co == n_co:
+                    e, co = last, 0
+            if n_runs >= RUNS:
                 bad |= c.k.pack[c.code](
                     src, g.w_in, channels, g.components, runs, n_runs, dst)
                 n_runs = 0

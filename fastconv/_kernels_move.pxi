@@ -143,10 +143,52 @@ cdef void load(const element_t* src, real_t* dst, const Load* load) noexcept nog
                 u += QUAD
 
 
+cdef inline bint four_taps(const Run* run, Py_ssize_t size) noexcept nogil:
+    """Whether four runs fill whole panels of four columns or eight, with neighbours of a source."""
+    cdef Py_ssize_t j
+    if run.dst_step != 1 or run.count != run.height or (run.count != 8 and run.count != 4):
+        return False
+    for j in range(1, 4):
+        if (
+            run[j].src != run.src + j * size or run[j].src_step != run.src_step
+            or run[j].dst_step != 1 or run[j].count != run.count or run[j].height != run.height
+        ):
+            return False
+    return True
+
+
+cdef inline bint pack_taps(
+        const element_t* src, Py_ssize_t channel_step, Py_ssize_t first, Py_ssize_t channels,
+        const Run* run, real_t* dst) noexcept nogil:
+    """Such four runs, for up to 8 channels."""
+    cdef element_t quads[4 * 8 * 8]
+    cdef Py_ssize_t count = run.count, i, m, u
+    cdef real_t* t0 = dst + (run[0].dst + first * count)
+    cdef real_t* t1 = dst + (run[1].dst + first * count)
+    cdef real_t* t2 = dst + (run[2].dst + first * count)
+    cdef real_t* t3 = dst + (run[3].dst + first * count)
+    cdef const char* place
+    cdef real_t value
+    cdef bint bad = False
+    for i in range(channels):
+        place = <const char*> src + ((first + i) * channel_step + run.src)
+        for m in range(count):
+            memcpy(&quads[4 * (i * count + m)], place + m * run.src_step, 4 * sizeof(element_t))
+    for u in range(channels * count):
+        convert[element_t, real_t](quads[4 * u], &t0[u])
+        convert[element_t, real_t](quads[4 * u + 1], &t1[u])
+        convert[element_t, real_t](quads[4 * u + 2], &t2[u])
+        convert[element_t, real_t](quads[4 * u + 3], &t3[u])
+    for u in range(4 * channels * count):
+        convert[element_t, real_t](quads[u], &value)
+        bad |= value - value != 0
+    return bad
+
+
 cdef bint pack(
         const element_t* src, Py_ssize_t channel_step, Py_ssize_t channels, Py_ssize_t components,
         const Run* runs, Py_ssize_t n_runs, real_t* dst) noexcept nogil:
-    cdef Py_ssize_t i, i_0, i_1, r, m
+    cdef Py_ssize_t size = sizeof(element_t), i, i_0, i_1, r, m
     cdef const Run* run
     cdef const char* place
     cdef const element_t* pair
@@ -158,8 +200,15 @@ cdef bint pack(
     i_0 = 0
     while i_0 < channels:
         i_1 = min(i_0 + 8, channels)
-        for r in range(n_runs):
+        r = 0
+        while r < n_runs:
             run = &runs[r]
+            if r + 3 < n_runs and components == 1 and four_taps(run, size):
+                bad |= pack_taps[element_t, real_t](
+                    src, channel_step, i_0, i_1 - i_0, run, dst)
+                r += 4
+                continue
+            r += 1
             for i in range(i_0, i_1):
                 place = <const char*> src + (i * channel_step + run.src)
                 to = dst + (run.dst + i * run.height)
@@ -172,10 +221,7 @@ cdef bint pack(
                         bad |= (value - value != 0) | (imaginary - imaginary != 0)
                         to[m * run.dst_step] = value
                         to[m * run.dst_step + 1] = imaginary
-                elif (
-                    run.count == 8 and run.dst_step == 1
-                    and run.src_step == <Py_ssize_t> sizeof(element_t)
-                ):
+                elif run.count == 8 and run.dst_step == 1 and run.src_step == size:
                     pair = <const element_t*> place
                     for m in range(8):
                         convert[element_t, real_t](pair[m], &value)
