@@ -19,7 +19,7 @@ cdef struct Geometry:
     bint complete                    # the tiles reach every element of the result
     bint interleaved                 # phases of the lane axis are neighbours in the result
     bint by_channel                  # channels are the neighbours in the result: store by them
-    bint woven                       # ... of all phases of the lane axis, and all channels: whole runs
+    bint woven                       # ... all of them, and of all phases of the lane axis: whole runs
     Py_ssize_t n_sets                # sets of outer phases that share their taps
     Py_ssize_t* set_taps             # [n_sets + 1] kernel taps of the sets before
     # how x is held
@@ -35,7 +35,7 @@ cdef struct Geometry:
     Py_ssize_t lane_block, n_lane_blocks
     Py_ssize_t group_block, n_group_blocks       # groups of a task
     Py_ssize_t group_rows            # rows of accumulators of each
-    Py_ssize_t channel_block, n_channel_blocks   # output channels of a group; all if groups are many
+    Py_ssize_t channel_block, n_channel_blocks   # output channels of a group
     Py_ssize_t channel_tasks         # tasks that share the blocks of channels of one place
     Py_ssize_t depth_block           # input channels that are read at a time
     Py_ssize_t row_slots             # rows of x that a task holds, per tap of the other axes

@@ -29,5 +29,6 @@ class Plan:
     phases: int
     tile: tuple[int, int]
     flat: bool
+    groups: int
     complete: bool
     def places(self) -> list[list[tuple[Sequence[int], ...]]]: ...

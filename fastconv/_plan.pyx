@@ -280,7 +280,7 @@ cdef void cut_groups(Geometry* g, Cut* cut) noexcept:
             most //= own
         else:
             lanes = round_up(max(cut.lanes, 1), g.vector)
-            most = ACC_BYTES // 2 // (own * lanes * g.size)
+            most = ACC_BYTES // 4 // (own * lanes * g.size)
         lanes = g.lane.span + 3 * g.vector
         most = min(most, ROWS_BYTES // (taps * slot * lanes))
         # Tasks are made of groups, rows and other positions.
@@ -383,7 +383,6 @@ cdef void lay_out_by_batch(Geometry* g) noexcept:
 
 cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
     """Blocks of output channels whose accumulators and weights stay in the cache; the tasks."""
-    cdef const Axis* rows = &g.outer[g.n_outer - 1]
     cdef Py_ssize_t places = cut.others * g.n_row_blocks * g.n_lane_blocks
     cdef Py_ssize_t channel_bytes = g.taps * g.c_in * g.components * g.size
     cdef Py_ssize_t sources = g.components * together(g), kept, fewest, shares
@@ -662,6 +661,11 @@ cdef class Plan:
     def flat(self):
         """Whether the lanes run on from row to row of a task."""
         return self.g.flat
+
+    @property
+    def groups(self):
+        """Groups of a task, which are read and stored together."""
+        return self.g.group_block
 
     @property
     def complete(self):

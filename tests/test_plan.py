@@ -140,6 +140,7 @@ def test_each_element_is_stored_once(problem, kind, tile, workers, layout, exact
     event(plan.lane_axis)
     event("several workers" if plan.workers > 1 else "one worker")
     event("flat" if plan.flat else "row by row")
+    event("several groups in a task" if plan.groups > 1 else "one group in a task")
     event("complete" if plan.complete else "filled")
     check(problem, plan)
 
@@ -183,11 +184,11 @@ def test_the_cases_reach_every_path():
         problem = problem._replace(c_in=problem.groups * 3000)
         plan = plan_of(problem, tile=tile, workers=workers)
         seen |= {plan.lane_axis, ("flat", plan.flat), ("complete", plan.complete),
-                 ("parallel", plan.workers > 1), ("more tasks than workers",
-                                                  plan.tasks > plan.workers > 1)}
+                 ("parallel", plan.workers > 1), ("groups", plan.groups > 1),
+                 ("more tasks than workers", plan.tasks > plan.workers > 1)}
     assert seen >= {"batch", "spatial 0", "spatial 1", "spatial 2"}
     assert seen >= set(itertools.product(
-        ("flat", "complete", "parallel", "more tasks than workers"), (True, False)))
+        ("flat", "complete", "parallel", "groups", "more tasks than workers"), (True, False)))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
