@@ -310,3 +310,19 @@ def test_overflow_while_casting_into_out_is_silent():
     with np.errstate(all="raise"):
         conv_transpose(x, [[[1e30]]], out=out)
     assert np.isinf(out).all()
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float16", "complex64", "int32"))
+@pytest.mark.parametrize("padding", [((1, 1),), ((0, 2),), ((2, 0),), ((1, 2),)])
+def test_nothing_beside_a_cut_window_is_written(dtype, padding, isa):
+    """The first and the last position of a row are cut, in a row of one input even the same."""
+    for samples in (1, 2, 20):
+        for channels in (1, 3):
+            x = np.ones((2, 4, samples), dtype)
+            w = np.ones((4, channels, 5), dtype)
+            y = conv_transpose(x, w, stride=5, padding=padding, method="direct")
+            guarded = np.full((2, channels, y.shape[2] + 40), 77, dtype)
+            out = guarded[..., 20:-20]
+            conv_transpose(x, w, stride=5, padding=padding, method="direct", out=out)
+            np.testing.assert_array_equal(out, np.full_like(y, 4))
+            assert (guarded[..., :20] == 77).all() and (guarded[..., -20:] == 77).all()
