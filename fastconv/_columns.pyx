@@ -209,7 +209,7 @@ cdef void next_block(const Columns* c, Walk* walk, Block* block) noexcept nogil:
             skip = past_vector(c, start)
             if skip > start:
                 n, skip = c.vector - skip, 0
-        vectors = tile_vectors(skip + n, c.vector, TALL_VECTORS)
+        vectors = tile_vectors(skip + n, c.vector, TALL_VECTORS, c.height)
         vectors = min(vectors, left, c.total // c.vector)
         i = block.tiles
         block.vectors[i] = vectors

@@ -226,7 +226,7 @@ cdef void run_set(const Call* c, Place* p) noexcept nogil:
         n = min(lanes - lane, g.strip)
         done = 0
         while done < n:
-            vectors = tile_vectors(n - done, g.vector, g.widest)
+            vectors = tile_vectors(n - done, g.vector, g.widest, g.height)
             width = vectors * g.vector
             tiles = 1
             if g.interleaved or g.by_channel:
@@ -254,7 +254,7 @@ cdef void run_gathered(const Call* c, Place* p) noexcept nogil:
         lane = 0
         while lane < lanes:
             # No wider than the accumulators, which are sized for a full block of lanes.
-            vectors = tile_vectors(min(lanes - lane, g.strip), g.vector, g.widest)
+            vectors = tile_vectors(min(lanes - lane, g.strip), g.vector, g.widest, g.height)
             n = min(lanes - lane, vectors * g.vector)
             any_inside = False
             others = 1

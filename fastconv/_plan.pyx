@@ -419,7 +419,7 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
 cdef void set_strip(Geometry* g, Py_ssize_t rows) noexcept:
     """How many lanes of `rows` rows are accumulated before they are stored."""
     cdef Py_ssize_t tile = g.widest * g.vector, lanes, bytes
-    g.strip = tile_vectors(g.lane_block, g.vector, g.widest) * g.vector
+    g.strip = tile_vectors(g.lane_block, g.vector, g.widest, g.height) * g.vector
     # Rows that are not stored together are stored panel by panel.
     if not g.interleaved and not g.by_channel:
         rows = g.height

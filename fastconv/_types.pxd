@@ -208,10 +208,13 @@ cdef inline Py_ssize_t panel_height(Py_ssize_t tallest, Py_ssize_t rows) noexcep
 
 
 cdef inline Py_ssize_t tile_vectors(
-        Py_ssize_t lanes, Py_ssize_t vector, Py_ssize_t widest) noexcept nogil:
+        Py_ssize_t lanes, Py_ssize_t vector, Py_ssize_t widest, Py_ssize_t tallest) noexcept nogil:
     """Vectors of the next tile when `lanes` are left.
 
-    Tiles of one vector are the slowest: four vectors are two and two.
+    Tiles of one vector are slow where there are few rows: four vectors are two and two there. With
+    eight rows they are not much slower than those of two.
     """
     cdef Py_ssize_t left = ceil_div(lanes, vector)
+    if tallest == 8 and widest == TALL_VECTORS:
+        return min(left, widest)
     return ceil_div(left, ceil_div(left, widest))
