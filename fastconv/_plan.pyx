@@ -355,6 +355,9 @@ cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
             if score >= best:
                 best = score
                 g.row_block = block
+        if not g.flat and cut.rows > 0:
+            # As many blocks, of equal size.
+            g.row_block = ceil_div(cut.rows, ceil_div(cut.rows, g.row_block))
         g.row_slots = g.row_block + rows.span
     g.rows_bytes = round_up(cut.other_taps * g.row_slots * cut.slot * g.pitch, 64)
     if g.flat:
