@@ -1,0 +1,81 @@
+# How windows of x are read and transformed, segment by segment. Part of _points.pyx.
+
+# The columns of tiles [first, stop) of a task; those of one line of tiles are a segment.
+cdef struct Segment:
+    Py_ssize_t lane                  # of the task
+    Py_ssize_t column, n             # columns of the line
+    Py_ssize_t image
+    Py_ssize_t q                     # of the rows' axis
+
+
+cdef inline Segment segment_at(
+        const Call* c, Py_ssize_t first, Py_ssize_t column, Py_ssize_t stop) noexcept nogil:
+    """The segment that starts at `column`."""
+    cdef Segment s
+    cdef const Axis* a = &c.rows.axis
+    cdef Py_ssize_t line = column // c.cols.tiles
+    s.lane = (column - first) * c.cols.axis.shift
+    s.column = column % c.cols.tiles
+    s.n = min(c.cols.tiles - s.column, stop - column)
+    s.image = line // c.lines
+    line %= c.lines
+    s.q = a.q_lo + line % a.shift + line // a.shift * a.shift * c.rows.outputs
+    return s
+
+
+cdef void load_segment(
+        const Call* c, const Segment* s, Py_ssize_t group, Py_ssize_t lanes,
+        Py_ssize_t point_step, Py_ssize_t ci, Py_ssize_t stop) noexcept nogil:
+    """Transform the windows of one segment, of input channels [ci, stop)."""
+    cdef const Axis* a = &c.rows.axis
+    cdef const Axis* b = &c.cols.axis
+    cdef Py_ssize_t n, i, p, rho, row_step
+    cdef Py_ssize_t parts = c.cols.outputs * b.shift
+    cdef Py_ssize_t col = b.q_lo + s.column * parts - b.span
+    # Neighbouring windows overlap, so a part has up to one sample more than there are tiles.
+    cdef Py_ssize_t part_pitch = s.n + (c.cols.points > c.cols.outputs)
+    cdef Py_ssize_t width = parts * part_pitch
+    cdef Py_ssize_t before = clip(-col, 0, width)
+    cdef Py_ssize_t count = clip(b.n_in - max(col, 0), 0, width - before)
+    cdef Py_ssize_t pitch = parts * part_pitch
+    # Rows of the windows that are inside of x.
+    cdef Py_ssize_t row = s.q - a.span
+    cdef Py_ssize_t low = clip(ceil_div(-row, a.shift), 0, c.rows.points)
+    cdef Py_ssize_t high = clip(ceil_div(a.n_in - row, a.shift), low, c.rows.points)
+    cdef Py_ssize_t offsets[4]
+    cdef const char* x = c.x + s.image * c.x_image + group * c.c_in * c.x_channel
+    cdef char* half
+    x += max(col, 0) * b.x_step
+    while ci < stop:
+        n = min(INPUT_CHANNELS, stop - ci)
+        row_step = n * pitch
+        for i in range(c.rows.points):
+            offsets[i] = i * row_step
+        memset(c.input, 0, low * row_step * c.size)
+        if high > low:
+            c.k.deal[c.compute](
+                x + ci * c.x_channel + (row + low * a.shift) * a.x_step, c.x_channel, n,
+                a.shift * a.x_step, high - low, b.x_step, count, before, parts, part_pitch,
+                c.input + low * row_step * c.size, row_step,
+            )
+        memset(
+            c.input + high * row_step * c.size, 0, (c.rows.points - high) * row_step * c.size)
+        half = c.input
+        if c.rows.scheme != F11:
+            half += c.rows.points * row_step * c.size
+            c.k.transform_input[c.compute](
+                c.rows.scheme, c.input, offsets, 0, 1, row_step, row_step, half, row_step, 0)
+        for rho in range(b.shift):
+            for i in range(c.cols.points):
+                offsets[i] = (
+                    (i % c.cols.outputs * b.shift + rho) * part_pitch + i // c.cols.outputs)
+            for p in range(c.rows.points):
+                c.k.transform_input[c.compute](
+                    c.cols.scheme, half + p * row_step * c.size, offsets, pitch, n, s.n,
+                    lanes - s.lane - rho * s.n,
+                    c.windows + (
+                        p * c.cols.points * point_step + ci * lanes + s.lane + rho * s.n
+                    ) * c.size,
+                    point_step, lanes,
+                )
+        ci += n

@@ -1,0 +1,80 @@
+# How results of a task get into the array, segment by segment. Part of _points.pyx.
+
+cdef inline const char* result_row(
+        const Call* c, Py_ssize_t row_phase, Py_ssize_t col_phase, Py_ssize_t output,
+        Py_ssize_t channels, Py_ssize_t lanes) noexcept nogil:
+    """The lanes of one phase and output of the tiles, of a unit's first channel."""
+    cdef const Axis* a = &c.rows.axis
+    cdef const Axis* b = &c.cols.axis
+    cdef Py_ssize_t long_row = class_size(a, 0), long_col = class_size(b, 0)
+    cdef Py_ssize_t size_row = long_row, size_col = long_col, before = 0
+    # Classes before this one: those of the longer row phases, then the longer column phases.
+    if row_phase >= long_row:
+        before = long_row * b.n_phases
+        row_phase -= long_row
+        size_row = a.n_phases - long_row
+    if col_phase >= long_col:
+        before += size_row * long_col
+        col_phase -= long_col
+        size_col = b.n_phases - long_col
+    return c.results + (
+        before * c.outputs + output * size_row * size_col + row_phase * size_col + col_phase
+    ) * channels * lanes * c.size
+
+
+cdef inline void list_sources(
+        const Call* c, const Segment* s, Py_ssize_t row_phase, Py_ssize_t row_output,
+        Py_ssize_t channels, Py_ssize_t lanes) noexcept nogil:
+    """The neighbours in a row of the result, of a unit's first channel."""
+    cdef const Axis* b = &c.cols.axis
+    cdef Py_ssize_t output, rho, phase, j = 0
+    for output in range(c.cols.outputs):
+        for rho in range(b.shift):
+            for phase in range(b.n_phases):
+                c.sources[j] = result_row(
+                    c, row_phase, phase, row_output * c.cols.outputs + output, channels, lanes,
+                ) + (s.lane + rho * s.n) * c.size
+                j += 1
+
+
+cdef void store_segment(
+        const Call* c, const Segment* s, Py_ssize_t channel_0, Py_ssize_t channels,
+        Py_ssize_t lanes) noexcept nogil:
+    """Store all results of one segment."""
+    cdef const Axis* a = &c.rows.axis
+    cdef const Axis* b = &c.cols.axis
+    cdef Py_ssize_t n_sources = c.cols.outputs * b.shift * b.stride
+    cdef Py_ssize_t col = (b.q_lo + s.column * c.cols.outputs * b.shift) * b.stride - b.crop
+    cdef Py_ssize_t first = max(0, -col), stop = min(s.n * n_sources, b.n_out - col)
+    cdef Py_ssize_t i, phase, row, channel, j, low, high
+    cdef const char* bias = c.bias + channel_0 * c.size
+    cdef char* y
+    cdef Store store
+    store.n_sources = channels
+    store.bias_mask = -1
+    store.channels = 1
+    store.bias_step = store.pitch = store.channel_step = store.skip = store.cut = 0
+    store.lane_step = n_sources * b.y_step
+    store.source_step = c.size
+    for i in range(c.rows.outputs):
+        for phase in range(a.n_phases):
+            row = (s.q + i * a.shift) * a.stride + phase * a.dilation - a.crop
+            if row < 0 or row >= a.n_out:
+                continue
+            y = c.y + s.image * c.y_image + channel_0 * c.y_channel + row * a.y_step
+            list_sources(c, s, phase, i, channels, lanes)
+            if c.by_channel:
+                for j in range(n_sources):
+                    for channel in range(channels):
+                        c.sources[n_sources + channel] = (
+                            <const char*> c.sources[j] + channel * lanes * c.size)
+                    low = clip(ceil_div(first - j, n_sources), 0, s.n)
+                    high = clip(ceil_div(stop - j, n_sources), low, s.n)
+                    store.at, store.n = low, high - low
+                    c.k.store[c.code](
+                        c.sources + n_sources, bias,
+                        y + (col + low * n_sources + j) * b.y_step, &store)
+                continue
+            c.k.weave[c.compute](
+                c.sources, lanes, bias, channels, n_sources, first, stop,
+                y + (col + first) * b.y_step, c.y_channel, b.y_step)
