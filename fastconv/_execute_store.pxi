@@ -46,11 +46,11 @@ cdef void store_interleaved(
     cdef Py_ssize_t number = g.element // g.components
     cdef bint dense = g.woven or g.lane.y_step == g.element
     cdef double biases[MAX_WOVEN]
+    cdef Py_ssize_t groups = 1 if g.woven or p.channels == 1 else p.groups
     cdef Py_ssize_t group, phase, r, part, at
     # The lanes with a position inside of the window.
     cdef Py_ssize_t low = clip(floor_div(g.lane.crop, stride) - q, 0, n)
     cdef Py_ssize_t high = clip(ceil_div(g.lane.crop + g.lane.n_out, stride) - q, low, n)
-    cdef const char* row
     cdef const char* bias
     cdef char* y
     # Complex numbers are interleaved too where they are dense, else each part by itself.
@@ -64,9 +64,7 @@ cdef void store_interleaved(
     s.channels = 1 if g.woven else p.channels
     s.pitch = parts * g.acc_pitch
     # Of groups with one channel each the groups take the place of the channels.
-    cdef Py_ssize_t groups = 1 if g.woven else p.groups
     if p.channels == 1 and not g.woven:
-        groups = 1
         s.channels = p.groups
         s.pitch = g.group_rows * g.acc_pitch
     s.channel_step = g.y_channel
