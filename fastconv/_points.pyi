@@ -12,6 +12,7 @@ class Points:
     tile: tuple[int, int]
     packed_bytes: int
     shared_bytes: int
+    relaid_bytes: int
     worker_bytes: int
     def __init__(
         self, problem: Problem, compute: int, vector: int, height: int, workers: int

@@ -1,7 +1,7 @@
 """The driver of the winograd method: transforms, products at points, inverse transforms.
 
-Tiles of the phases' outputs, from all rows and images, are the lanes of the vectors. A task
-transforms the windows of x of some lanes, which all phases share, multiplies them by the
+Tiles of the phases' outputs, from all rows and images, are the lanes of the vectors; of large
+batches of small images a column of tiles has the same tile of several images. A task transforms the windows of x of some lanes, which all phases share, multiplies them by the
 transformed weights point by point, and brings the products back into outputs, which it stores
 interleaved. Weights become up to four times as many when they are transformed: the same team of
 threads does that block by block, where they would not fit into the promised scratch at once.
@@ -17,8 +17,8 @@ from fastconv._memory cimport Buffer, Memory, enter_fenv, fenv_t, kernel_table, 
 from fastconv._plan cimport covers, make_axis
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
-    DEALT_PARTS, F11, F22, F23, F32, LINE, WOVEN_SOURCES, Axis, KernelTable, Run, Scheme, Store,
-    class_first, class_size, largest_class, log2_height, panel_height,
+    DEALT_PARTS, F11, F22, F23, F32, LINE, WOVEN_SOURCES, Axis, KernelTable, Load, Run, Scheme,
+    Store, class_first, class_size, largest_class, log2_height, panel_height,
 )
 
 cdef enum:
@@ -36,6 +36,8 @@ cdef enum:
     PACKED_BYTES = 1 << 20    # transformed weights: this, or as many as the weights
     PAD = 64                  # bytes that keep points apart in the sets of a cache
     TASKS_PER_WORKER = 4
+    IMAGES = 16               # of a column, where lanes run along the batch,
+    MOST_TILES = 8            # of a line there: longer ones fill their vectors by themselves
 
 cdef Py_ssize_t LARGEST = 1 << 60
 
@@ -48,6 +50,10 @@ cdef enum:
     LINE_WORK = 1500          # an input channel of a line of tiles
     STORE_WORK = 2000         # a row of the result that a line of tiles is part of
     CALL_WORK = 1 << 20       # the call
+    # ... and where lanes are images, instead of windows, products and lines:
+    RELAID_WORK = 32          # a number of the copy of x, and its part of the windows
+    BROUGHT_WORK = 30         # a number that is brought back
+    RESULT_WORK = 41          # a number that is stored
 
 
 # One axis, and how its phases are computed.
@@ -76,9 +82,14 @@ cdef struct Call:
     bint sharing                     # all windows are transformed once, before the tasks
     char* shared                     # [task's columns] of them
     bint by_channel                  # channels are the neighbours in the result
+    bint by_batch                    # lanes of a column are images, of x laid out anew
+    char* relaid                     # [group][row][block of images][channel][column][image]
+    Py_ssize_t relaid_rows, relaid_cols      # with the zeros that windows reach
+    Py_ssize_t image_blocks          # blocks of images, or images
     Py_ssize_t phases, points, outputs       # products of both axes
     Py_ssize_t lines                 # of tiles, of one image
-    Py_ssize_t columns               # of tiles, each with a lane for every subgrid
+    Py_ssize_t columns               # of tiles,
+    Py_ssize_t column_lanes          # each with a lane for every subgrid, or every image
     Py_ssize_t columns_unit, column_units, lane_blocks
     Py_ssize_t channels              # output channels of a unit
     Py_ssize_t units                 # of one group
@@ -202,7 +213,7 @@ cdef bint multiply(
 # The columns of one task and how its windows lie.
 cdef struct Part:
     Py_ssize_t first, stop
-    Py_ssize_t used, lanes           # lanes that stand for a tile, and whole vectors of them
+    Py_ssize_t used, lanes           # lanes of the columns, and whole vectors of them
     Py_ssize_t point_step
 
 
@@ -211,7 +222,7 @@ cdef inline Part part_at(const Call* c, Py_ssize_t number) noexcept nogil:
     part.first = number * c.column_units // c.lane_blocks * c.columns_unit
     part.stop = (number + 1) * c.column_units // c.lane_blocks * c.columns_unit
     part.stop = min(part.stop, c.columns)
-    part.used = (part.stop - part.first) * c.cols.axis.shift
+    part.used = (part.stop - part.first) * c.column_lanes
     part.lanes = round_up(part.used, c.vector)
     part.point_step = c.c_in * part.lanes + PAD // c.size
     return part
@@ -225,7 +236,10 @@ cdef void load_part(
     cdef Segment s
     while column < part.stop:
         s = segment_at(c, part.first, column, part.stop)
-        load_segment(c, &s, group, part.lanes, part.point_step, ci, stop)
+        if c.by_batch:
+            load_images(c, &s, group, part.lanes, part.point_step, ci, stop)
+        else:
+            load_segment(c, &s, group, part.lanes, part.point_step, ci, stop)
         column += s.n
     if part.used < part.lanes:
         for p in range(c.points):
@@ -267,12 +281,16 @@ cdef bint compute_task(Call* c, Py_ssize_t block, Py_ssize_t task) noexcept nogi
         column = part.first
         while column < part.stop:
             s = segment_at(c, part.first, column, part.stop)
-            store_segment(c, &s, group * c.c_out + channel, channels, part.lanes)
+            if c.by_batch:
+                store_images(c, &s, group * c.c_out + channel, channels, part.lanes)
+            else:
+                store_segment(c, &s, group * c.c_out + channel, channels, part.lanes)
             column += s.n
     return bad
 
 
 cdef enum Stage:
+    RELAY
     LOAD
     PACK
     COMPUTE
@@ -291,7 +309,9 @@ cdef void run_task(
     c.results = c.half + c.half_bytes
     c.sources = <const void**> (c.results + c.results_bytes)
     c.windows = <char*> c.sources + c.list_bytes
-    if stage == LOAD:
+    if stage == RELAY:
+        relay_channel(&c, task)
+    elif stage == LOAD:
         load_task(&c, block, task)
     elif stage == PACK:
         pack_task(&c, block, task)
@@ -315,11 +335,13 @@ cdef inline Py_ssize_t pack_tasks(const Call* c, Py_ssize_t block) noexcept nogi
 
 cdef void lay_out(Call* c) noexcept:
     """Bytes of the parts of a worker's scratch."""
-    cdef Py_ssize_t lanes, width
+    cdef Py_ssize_t lanes, width, neighbours
     cdef Py_ssize_t rows = c.channels * largest_class(&c.rows.axis) * largest_class(&c.cols.axis)
-    lanes = ceil_div(c.column_units, c.lane_blocks) * c.columns_unit * c.cols.axis.shift
-    lanes = round_up(lanes, c.vector)
+    cdef Py_ssize_t columns = ceil_div(c.column_units, c.lane_blocks) * c.columns_unit
+    lanes = round_up(columns * c.column_lanes, c.vector)
     width = (lanes + 2 * c.cols.axis.shift) * c.cols.outputs
+    if c.by_batch:
+        width = (columns * c.cols.outputs + MOST_OUTPUTS) * IMAGES
     c.windows_bytes = round_up(c.points * (c.c_in * lanes * c.size + PAD), 64)
     c.input_bytes = round_up(2 * c.rows.points * INPUT_CHANNELS * width * c.size, 64)
     # Some more, for the vectors that are read beyond the last window.
@@ -329,9 +351,9 @@ cdef void lay_out(Call* c) noexcept:
     c.products_bytes = round_up(c.products_bytes, 64)
     c.half_bytes = c.products_bytes
     c.results_bytes = round_up(c.phases * c.channels * c.outputs * lanes * c.size, 64)
+    neighbours = c.cols.outputs * (columns if c.by_batch else c.cols.axis.shift)
     c.list_bytes = round_up(
-        (c.channels + c.cols.outputs * c.cols.axis.shift * c.cols.axis.stride) * sizeof(void*),
-        64)
+        (c.channels + neighbours * c.cols.axis.stride) * sizeof(void*), 64)
 
 
 cdef Py_ssize_t scratch_of(const Call* c) noexcept:
@@ -351,6 +373,25 @@ cdef void cut_units(Call* c, Py_ssize_t limit, Py_ssize_t workers) noexcept:
     if workers > 1:
         c.shares = clip(ceil_div(TASKS_PER_WORKER * workers, c.lane_blocks), 1, c.block_units)
         c.shares = best_shares(c.lane_blocks, c.shares, c.block_units, workers)
+
+
+cdef void lay_out_by_batch(Call* c, Py_ssize_t samples) noexcept:
+    """Whether a column of tiles is made of images, and the copy of x that it is read from."""
+    cdef const Axis* a = &c.rows.axis
+    c.image_blocks = ceil_div(c.images, IMAGES)
+    c.by_batch = (
+        c.cols.axis.shift == 1 and c.cols.tiles <= MOST_TILES and samples < LARGEST >> 12
+        and 5 * c.images >= 4 * IMAGES * c.image_blocks
+    )
+    c.column_lanes = IMAGES
+    c.relaid_cols = (c.cols.tiles - 1) * c.cols.outputs + c.cols.points
+    c.relaid_rows = (
+        ((c.rows.tiles - 1) * c.rows.outputs + c.rows.points) * a.shift
+    )
+    if not c.by_batch:
+        c.image_blocks = c.images
+        c.column_lanes = c.cols.axis.shift
+        c.relaid_rows = c.relaid_cols = 0
 
 
 cdef class Points:
@@ -436,9 +477,10 @@ cdef class Points:
 
         # Lanes: columns of tiles, cut where a vector ends.
         c.lines = c.rows.tiles * c.rows.axis.shift
-        c.columns = c.images * c.lines * c.cols.tiles
-        c.columns_unit = max(1, vector // c.cols.axis.shift)
-        lanes = round_up(c.columns_unit * c.cols.axis.shift, vector)
+        lay_out_by_batch(c, samples)
+        c.columns = c.image_blocks * c.lines * c.cols.tiles
+        c.columns_unit = max(1, vector // c.column_lanes)
+        lanes = round_up(c.columns_unit * c.column_lanes, vector)
         vectors = VECTORS
         while vectors > 1 and c.points * c.c_in * vectors * vector * c.size > WINDOW_BYTES:
             vectors -= 1
@@ -463,9 +505,10 @@ cdef class Points:
         c.units = ceil_div(c.c_out, c.channels)
         # What may be held: as much as w and x, and the scratch of each worker that has a task.
         workers = max(1, min(workers, c.lane_blocks * c.units))
-        weights += samples
+        if not c.by_batch:
+            weights += samples
         cut_units(c, weights + workers * (WORKER_BYTES - scratch_of(c)), workers)
-        if c.blocks * c.shares > 1:
+        if c.blocks * c.shares > 1 and not c.by_batch:
             # Windows would be transformed again and again: do it once, if there is room for them.
             c.sharing = True
             limit = weights + workers * (WORKER_BYTES - scratch_of(c))
@@ -479,7 +522,7 @@ cdef class Points:
     def work(self):
         """How long a call takes after weights were read, in the time of a multiply-add."""
         cdef Call* c = &self.c
-        cdef double lanes = round_up(c.columns * c.cols.axis.shift, c.vector)
+        cdef double lanes = round_up(c.columns * c.column_lanes, c.vector)
         cdef double lines = c.images * c.lines, rows = 0
         cdef Py_ssize_t number
         cdef Class k
@@ -487,6 +530,14 @@ cdef class Points:
             k = class_of(c, number, 1)
             rows += k.points * k.rows
         rows *= c.c_out
+        if c.by_batch:
+            return CALL_WORK + c.groups * (
+                c.c_in * (lanes * rows + POINT_WORK * rows) + rows * lanes * BROUGHT_WORK
+            ) + (
+                RELAID_WORK * <double> (self.relaid_bytes // c.size)
+                + RESULT_WORK * <double> c.images * c.groups * c.c_out
+                * c.rows.axis.n_out * c.cols.axis.n_out
+            )
         return CALL_WORK + c.groups * (
             c.c_in * (
                 lanes * (rows + WINDOW_WORK * c.points) + POINT_WORK * rows + LINE_WORK * lines)
@@ -508,7 +559,7 @@ cdef class Points:
     def tile(self):
         """Rows and lanes of the tile most work is done in."""
         lanes = ceil_div(self.c.column_units, self.c.lane_blocks) * self.c.columns_unit
-        return self.c.height, round_up(lanes * self.c.cols.axis.shift, self.c.vector)
+        return self.c.height, round_up(lanes * self.c.column_lanes, self.c.vector)
 
     @property
     def packed_bytes(self):
@@ -519,6 +570,13 @@ cdef class Points:
     def shared_bytes(self):
         """Bytes of the transformed windows that all tasks share."""
         return self.c.lane_blocks * self.c.windows_bytes if self.c.sharing else 0
+
+    @property
+    def relaid_bytes(self):
+        """Bytes of the copy of x with images innermost."""
+        cdef Call* c = &self.c
+        return (
+            c.groups * c.c_in * c.relaid_rows * c.image_blocks * c.relaid_cols * IMAGES * c.size)
 
     @property
     def worker_bytes(self):
@@ -537,8 +595,10 @@ def run(Points points, kernels, int code, x, w, bias, y):
     cdef Buffer y_buffer = Buffer(y, True)
     cdef Py_ssize_t packed = round_up(points.packed_bytes, LINE)
     cdef Py_ssize_t shared = round_up(points.shared_bytes, LINE)
-    cdef Memory scratch = Memory(packed + shared + workers * bytes)
-    cdef char* mine = scratch.start + packed + shared
+    cdef Py_ssize_t relaid = round_up(points.relaid_bytes, LINE)
+    cdef Py_ssize_t relays = c.groups * c.c_in if c.by_batch else 0
+    cdef Memory scratch = Memory(packed + shared + relaid + workers * bytes)
+    cdef char* mine = scratch.start + packed + shared + relaid
     c.k = kernel_table(kernels)
     c.code = code
     c.x = <const char*> x_buffer.view.buf
@@ -546,7 +606,8 @@ def run(Points points, kernels, int code, x, w, bias, y):
     c.bias = <const char*> bias_buffer.view.buf
     c.y = <char*> y_buffer.view.buf
     c.packed = scratch.start
-    c.shared = scratch.start + packed
+    c.shared = c.packed + packed
+    c.relaid = c.shared + shared
     c.x_image, c.x_channel = x.strides[:2]
     c.y_image, c.y_channel = y.strides[:2]
     c.w_in, c.w_out = w.strides[:2]
@@ -563,6 +624,8 @@ def run(Points points, kernels, int code, x, w, bias, y):
         mine[worker * bytes] = 0
     with nogil:
         if workers == 1:
+            for task in range(relays):
+                run_task(&c, RELAY, mine, block, task)
             for block in range(blocks):
                 for task in range(load_tasks(&c, block)):
                     run_task(&c, LOAD, mine, block, task)
@@ -572,6 +635,8 @@ def run(Points points, kernels, int code, x, w, bias, y):
                     run_task(&c, COMPUTE, mine, block, task)
         else:
             with parallel(num_threads=workers):
+                for task in prange(relays, schedule="static"):
+                    run_task(&c, RELAY, mine + threadid() * bytes, 0, task)
                 for block in range(blocks):
                     for task in prange(load_tasks(&c, block), schedule="dynamic"):
                         run_task(&c, LOAD, mine + threadid() * bytes, block, task)

@@ -4,7 +4,7 @@
 cdef struct Segment:
     Py_ssize_t lane                  # of the task
     Py_ssize_t column, n             # columns of the line
-    Py_ssize_t image
+    Py_ssize_t image                 # or the block of images
     Py_ssize_t q                     # of the rows' axis
 
 
@@ -14,7 +14,7 @@ cdef inline Segment segment_at(
     cdef Segment s
     cdef const Axis* a = &c.rows.axis
     cdef Py_ssize_t line = column // c.cols.tiles
-    s.lane = (column - first) * c.cols.axis.shift
+    s.lane = (column - first) * c.column_lanes
     s.column = column % c.cols.tiles
     s.n = min(c.cols.tiles - s.column, stop - column)
     s.image = line // c.lines
@@ -75,6 +75,79 @@ cdef void load_segment(
                     lanes - s.lane - rho * s.n,
                     c.windows + (
                         p * c.cols.points * point_step + ci * lanes + s.lane + rho * s.n
+                    ) * c.size,
+                    point_step, lanes,
+                )
+        ci += n
+
+
+cdef void relay_channel(const Call* c, Py_ssize_t number) noexcept nogil:
+    """Lay one channel out with the images innermost, and zeros wherever windows reach outside."""
+    cdef const Axis* a = &c.rows.axis
+    cdef const Axis* b = &c.cols.axis
+    cdef Py_ssize_t row, block, at, column = IMAGES * c.size
+    cdef Py_ssize_t low = max(0, b.q_lo - b.span), before = low - (b.q_lo - b.span)
+    cdef Py_ssize_t count = clip(b.n_in - low, 0, c.relaid_cols - before)
+    cdef Py_ssize_t behind = c.relaid_cols - before - count
+    cdef const char* x = c.x + number * c.x_channel + low * b.x_step
+    cdef char* dst
+    cdef Load load
+    load.channel_step, load.lane_step = b.x_step, c.x_image
+    load.row_step = load.component_step = load.slot = load.before = 0
+    load.channels, load.components, load.rows = count, 1, 1
+    load.width = load.pitch = IMAGES
+    for row in range(c.relaid_rows):
+        at = a.q_lo - a.span + row
+        for block in range(c.image_blocks):
+            dst = relaid_at(c, number // c.c_in, row, block, number % c.c_in)
+            if at < 0 or at >= a.n_in:
+                memset(dst, 0, c.relaid_cols * column)
+                continue
+            load.n = min(IMAGES, c.images - block * IMAGES)
+            memset(dst, 0, before * column)
+            c.k.load[c.code](
+                x + block * IMAGES * c.x_image + at * a.x_step, dst + before * column, &load)
+            memset(dst + (before + count) * column, 0, behind * column)
+
+
+cdef inline char* relaid_at(
+        const Call* c, Py_ssize_t group, Py_ssize_t row, Py_ssize_t block,
+        Py_ssize_t ci) noexcept nogil:
+    """The row of a channel of some images. Channels of a row are neighbours: read together."""
+    cdef Py_ssize_t line = (group * c.relaid_rows + row) * c.image_blocks + block
+    return c.relaid + (line * c.c_in + ci) * c.relaid_cols * IMAGES * c.size
+
+
+cdef void load_images(
+        const Call* c, const Segment* s, Py_ssize_t group, Py_ssize_t lanes,
+        Py_ssize_t point_step, Py_ssize_t ci, Py_ssize_t stop) noexcept nogil:
+    """Transform the windows of one segment whose lanes are images, of channels [ci, stop)."""
+    cdef Py_ssize_t n, i, p, tile, row = s.q - c.rows.axis.q_lo
+    cdef Py_ssize_t pitch = c.relaid_cols * IMAGES, half_pitch = pitch, half_step = 0
+    cdef Py_ssize_t width = ((s.n - 1) * c.cols.outputs + c.cols.points) * IMAGES
+    cdef Py_ssize_t offsets[4]
+    cdef Py_ssize_t places[4]
+    cdef const char* half
+    for i in range(4):
+        offsets[i] = i * c.rows.axis.shift * c.image_blocks * c.c_in * pitch
+        places[i] = i * IMAGES
+    while ci < stop:
+        n = min(INPUT_CHANNELS, stop - ci)
+        half = relaid_at(c, group, row, s.image, ci) + s.column * c.cols.outputs * IMAGES * c.size
+        if c.rows.scheme != F11:
+            half_pitch, half_step = width, n * width
+            c.k.transform_input[c.compute](
+                c.rows.scheme, half, offsets, pitch, n, width, width, c.input, half_step,
+                half_pitch)
+            half = c.input
+        for p in range(c.rows.points):
+            for tile in range(s.n):
+                c.k.transform_input[c.compute](
+                    c.cols.scheme,
+                    half + (p * half_step + tile * c.cols.outputs * IMAGES) * c.size, places,
+                    half_pitch, n, IMAGES, IMAGES,
+                    c.windows + (
+                        p * c.cols.points * point_step + ci * lanes + s.lane + tile * IMAGES
                     ) * c.size,
                     point_step, lanes,
                 )

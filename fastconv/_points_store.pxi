@@ -78,3 +78,59 @@ cdef void store_segment(
             c.k.weave[c.compute](
                 c.sources, lanes, bias, channels, n_sources, first, stop,
                 y + (col + first) * b.y_step, c.y_channel, b.y_step)
+
+
+cdef void store_images(
+        const Call* c, const Segment* s, Py_ssize_t channel_0, Py_ssize_t channels,
+        Py_ssize_t lanes) noexcept nogil:
+    """Store all results of one segment whose lanes are images."""
+    cdef const Axis* a = &c.rows.axis
+    cdef const Axis* b = &c.cols.axis
+    cdef Py_ssize_t width = c.cols.outputs * b.stride, i, phase, row, j, n, channel, place
+    cdef Py_ssize_t col = (b.q_lo + s.column * c.cols.outputs) * b.stride - b.crop
+    cdef Py_ssize_t first = max(0, -col), stop = min(s.n * width, b.n_out - col)
+    cdef const char* bias = c.bias + channel_0 * c.size
+    cdef const char* source
+    cdef char* y
+    cdef Store store
+    if stop <= first:
+        return
+    store.at = store.skip = store.cut = 0
+    store.n = min(IMAGES, c.images - s.image * IMAGES)
+    store.lane_step = c.y_image
+    if c.by_channel:
+        store.n_sources, store.channels = channels, 1
+        store.bias_mask = -1
+        store.bias_step = store.pitch = store.channel_step = 0
+        store.source_step = c.size
+    else:
+        store.n_sources, store.channels = stop - first, channels
+        store.bias_mask, store.bias_step = 0, 1
+        store.pitch, store.channel_step = lanes, c.y_channel
+        store.source_step = b.y_step
+    for i in range(c.rows.outputs):
+        for phase in range(a.n_phases):
+            row = (s.q + i * a.shift) * a.stride + phase * a.dilation - a.crop
+            if row < 0 or row >= a.n_out:
+                continue
+            y = c.y + (
+                s.image * IMAGES * c.y_image + channel_0 * c.y_channel + row * a.y_step
+                + (col + first) * b.y_step
+            )
+            n = 0
+            for j in range(first, stop):
+                place = j % width
+                source = result_row(
+                    c, phase, place % b.stride, i * c.cols.outputs + place // b.stride, channels,
+                    lanes,
+                ) + (s.lane + j // width * IMAGES) * c.size
+                if c.by_channel:
+                    for channel in range(channels):
+                        c.sources[channel] = source + channel * lanes * c.size
+                    c.k.store[c.code](c.sources, bias, y, &store)
+                    y += b.y_step
+                else:
+                    c.sources[n] = source
+                    n += 1
+            if not c.by_channel:
+                c.k.store[c.code](c.sources, bias, y, &store)

@@ -81,6 +81,7 @@ def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:
         "tile": points.tile,
         "scratch_bytes": points.packed_bytes
         + points.shared_bytes
+        + points.relaid_bytes
         + points.workers * points.worker_bytes,
     }
 
