@@ -135,6 +135,7 @@ cdef void fill(const Columns* c, Py_ssize_t task) noexcept nogil:
     cdef Store s
     s.n_sources = s.channels = 1
     s.bias_mask = s.bias_step = s.pitch = s.at = s.channel_step = s.skip = s.cut = 0
+    s.streamed = False
     s.source_step = c.size
     s.lane_step = c.y_step[last]
     memset(c.scratch, 0, width * c.size)

@@ -10,6 +10,7 @@ from libc.string cimport memcpy, memset
 from fastconv._arith cimport ceil_div, clip, floor_div
 from fastconv._memory cimport Buffer, Memory, enter_fenv, fenv_t, kernel_table, leave_fenv
 from fastconv._plan cimport Geometry, Plan, multiplies_zeros
+from fastconv._stream cimport stream_fence
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
     MAX_AXES, MAX_WOVEN, Axis, KernelTable, Load, Run, Store, class_first, class_size, log2_height,
@@ -17,7 +18,7 @@ from fastconv._types cimport (
 )
 
 cdef enum:
-    RUNS = 256            # runs of weights or of pixels that are packed at a time,
+    RUNS = 256            # runs of weights that are packed at a time,
     FOUR = 4              # and taps of which the same columns follow each other there
     TAPS = 64             # taps of the kernel whose places are worked out at a time
     PACK_CHANNELS = 64    # input channels that one packing task takes
@@ -311,6 +312,8 @@ cdef void run_task(const Call* c, Py_ssize_t task) noexcept nogil:
             run_gathered(c, &p)
         else:
             run_rows(c, &p)
+    if g.streamed:
+        stream_fence()
 
 
 cdef void fill_task(const Call* c, Py_ssize_t first, Py_ssize_t stop) noexcept nogil:
@@ -325,6 +328,7 @@ cdef void fill_task(const Call* c, Py_ssize_t first, Py_ssize_t stop) noexcept n
     s.bias_mask = g.components - 1
     s.channels = 1
     s.bias_step = s.pitch = s.at = s.channel_step = s.skip = s.cut = 0
+    s.streamed = g.streamed
     s.lane_step = g.lane.y_step
     s.source_step = g.element // g.components
     for row in range(first, stop):
@@ -414,7 +418,7 @@ def run(Plan plan, kernels, int code, x, w, bias, y):
     cdef Buffer y_buffer = Buffer(y, True)
     cdef Memory scratch = Memory(g.shared_bytes + g.workers * g.worker_bytes)
     cdef Buffer bias_buffer
-    cdef Py_ssize_t task, i, lines = 1, packs, relays = 0, fills = 0
+    cdef Py_ssize_t task, i, packs, relays = 0, fills = 0
     cdef Py_ssize_t tasks = g.tasks, workers = g.workers, bytes = g.worker_bytes
     cdef char* mine = scratch.start + g.shared_bytes
     cdef bint not_finite = False, finite_only = multiplies_zeros(g)
@@ -436,9 +440,7 @@ def run(Plan plan, kernels, int code, x, w, bias, y):
     call.not_finite = &not_finite
     packs = g.groups * g.n_channel_blocks * ceil_div(g.c_in, PACK_CHANNELS)
     if g.by_batch:
-        for i in range(g.n_outer - 1):
-            lines *= g.outer[i].n_in
-        relays = g.groups * g.c_in * ceil_div(lines, RUNS // g.components)
+        relays = g.groups * g.c_in
     if not g.complete:
         call.fills = g.images * g.groups * g.c_out
         for i in range(g.n_outer):

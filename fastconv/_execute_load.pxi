@@ -1,36 +1,32 @@
 # How rows of x get into scratch, or a copy of x its batch innermost. Part of _execute.pyx.
 
-cdef void relay_task(const Call* c, Py_ssize_t task) noexcept nogil:
-    """Lay one channel's pixels out as [group, pixel][channel][component][image], some rows."""
+cdef void relay_task(const Call* c, Py_ssize_t channel) noexcept nogil:
+    """Lay one channel's pixels out as [group, pixel][channel][component][image]."""
     cdef const Geometry* g = c.g
     cdef const Axis* last = &g.outer[g.n_outer - 1]
-    cdef Run runs[RUNS]
-    cdef Py_ssize_t lines = 1, i, part, rest, line, first, channel, per_task, n_runs = 0
+    cdef Py_ssize_t lines = 1, line, rest, i, part, src
+    cdef Load a
+    a.channel_step, a.lane_step = last.x_step, g.lane.x_step
+    a.row_step = a.component_step = a.slot = a.before = 0
+    a.channels, a.components, a.rows = last.n_in, 1, 1
+    a.n = a.width = g.lane.n_in
+    a.pitch = g.pixel_step
     for i in range(g.n_outer - 1):
         lines *= g.outer[i].n_in
-    per_task = RUNS // g.components
-    first = task % ceil_div(lines, per_task) * per_task
-    channel = task // ceil_div(lines, per_task)
-    for line in range(first, min(first + per_task, lines)):
+    for line in range(lines):
+        rest = line
+        src = channel * g.x_channel
+        for i in range(g.n_outer - 2, -1, -1):
+            src += rest % g.outer[i].n_in * g.outer[i].x_step
+            rest //= g.outer[i].n_in
         for part in range(g.components):
-            rest = line
-            runs[n_runs].src = part * (g.element // g.components)
-            for i in range(g.n_outer - 2, -1, -1):
-                runs[n_runs].src += rest % g.outer[i].n_in * g.outer[i].x_step
-                rest //= g.outer[i].n_in
-            runs[n_runs].src_step = last.x_step
-            runs[n_runs].dst = line * last.n_in * g.pixel_step + part * g.pitch
-            runs[n_runs].dst_step = g.pixel_step
-            runs[n_runs].height = 1
-            runs[n_runs].count = last.n_in
-            n_runs += 1
-    c.k.pack[c.code](
-        c.x + channel * g.x_channel, g.lane.x_step, g.lane.n_in, 1, runs, n_runs,
-        c.relaid + (
-            channel // g.c_in * lines * last.n_in * g.pixel_step
-            + channel % g.c_in * g.components * g.pitch
-        ) * g.size,
-    )
+            c.k.load[c.code](
+                c.x + src + part * (g.element // g.components),
+                c.relaid + (
+                    (channel // g.c_in * lines + line) * last.n_in * g.pixel_step
+                    + (channel % g.c_in * g.components + part) * g.pitch
+                ) * g.size,
+                &a)
 
 
 cdef void load_rows(

@@ -78,6 +78,7 @@ cdef void store_interleaved(
     s.skip = max(0, g.lane.crop - (q + low) * stride) * width
     s.cut = max(0, (q + high) * stride - g.lane.crop - g.lane.n_out) * width
     s.n_sources = stride * width
+    s.streamed = g.streamed
     for phase in range(p.phases):
         if not outer_result(c, p, phase, &y):
             continue
@@ -114,6 +115,7 @@ cdef void store_phase(
         s.bias_mask = -1
         s.channels = 1
         s.bias_step = s.pitch = s.channel_step = s.skip = s.cut = 0
+        s.streamed = g.streamed
         s.at = p.tile_lane + low
         s.n = high - low
         s.lane_step = g.lane.stride * g.lane.y_step
@@ -210,6 +212,7 @@ cdef void store_gathered(
     s.channels = p.channels
     s.pitch = g.components * g.acc_pitch
     s.at = s.skip = s.cut = 0
+    s.streamed = False
     s.n = n
     s.channel_step = g.y_channel
     s.lane_step = g.lane.y_step

@@ -1,6 +1,9 @@
 # How numbers get from arrays into scratch and back, with a change of type. Part of _kernels.pxi.
 
+from fastconv._stream cimport stream_run
+
 cdef enum:
+    STREAMED = 256         # lanes that are interleaved before they are streamed
     QUAD = 16              # lanes whose neighbours are interleaved together
     MANY = 64              # neighbours that are read before they are told apart
 
@@ -299,7 +302,7 @@ cdef void store_dense(
 
     They are interleaved in registers; the compiler makes shuffles of these loops.
     """
-    cdef Py_ssize_t i, c, n, at, first, u = low
+    cdef Py_ssize_t size = sizeof(element_t), i, c, n, at, first, u = low
     cdef const real_t* bias
     cdef const real_t* s0
     cdef const real_t* s1
@@ -308,9 +311,12 @@ cdef void store_dense(
     cdef real_t b0, b1, b2, b3
     cdef char* o
     cdef element_t* to
+    cdef element_t run[4 * STREAMED]
     while u < high:
         n = high - u
-        if n >= QUAD:
+        if s.streamed:
+            n = min(n, STREAMED)
+        elif n >= QUAD:
             n = n // QUAD * QUAD
         elif high - low >= QUAD:
             # The last ones are moved back, and some stored twice.
@@ -322,16 +328,18 @@ cdef void store_dense(
             for c in range(s.channels):
                 bias = biases + c * s.bias_step
                 at = c * s.pitch + first
-                to = <element_t*> (o + c * s.channel_step)
+                to = &run[0] if s.streamed else <element_t*> (o + c * s.channel_step)
                 s0 = sources[0] + at
                 b0 = bias[0]
                 for i in range(n):
                     deposit[real_t, element_t](s0[i] + b0, &to[i])
+                if s.streamed:
+                    stream_run(o + c * s.channel_step, <char*> run, n * s.n_sources * size)
         elif s.n_sources == 2:
             for c in range(s.channels):
                 bias = biases + c * s.bias_step
                 at = c * s.pitch + first
-                to = <element_t*> (o + c * s.channel_step)
+                to = &run[0] if s.streamed else <element_t*> (o + c * s.channel_step)
                 s0 = sources[0] + at
                 s1 = sources[1] + at
                 b0 = bias[0]
@@ -339,11 +347,13 @@ cdef void store_dense(
                 for i in range(n):
                     deposit[real_t, element_t](s0[i] + b0, &to[2 * i])
                     deposit[real_t, element_t](s1[i] + b1, &to[2 * i + 1])
+                if s.streamed:
+                    stream_run(o + c * s.channel_step, <char*> run, n * s.n_sources * size)
         elif s.n_sources == 3:
             for c in range(s.channels):
                 bias = biases + c * s.bias_step
                 at = c * s.pitch + first
-                to = <element_t*> (o + c * s.channel_step)
+                to = &run[0] if s.streamed else <element_t*> (o + c * s.channel_step)
                 s0 = sources[0] + at
                 s1 = sources[1] + at
                 s2 = sources[2] + at
@@ -354,11 +364,13 @@ cdef void store_dense(
                     deposit[real_t, element_t](s0[i] + b0, &to[3 * i])
                     deposit[real_t, element_t](s1[i] + b1, &to[3 * i + 1])
                     deposit[real_t, element_t](s2[i] + b2, &to[3 * i + 2])
+                if s.streamed:
+                    stream_run(o + c * s.channel_step, <char*> run, n * s.n_sources * size)
         else:
             for c in range(s.channels):
                 bias = biases + c * s.bias_step
                 at = c * s.pitch + first
-                to = <element_t*> (o + c * s.channel_step)
+                to = &run[0] if s.streamed else <element_t*> (o + c * s.channel_step)
                 s0 = sources[0] + at
                 s1 = sources[1] + at
                 s2 = sources[2] + at
@@ -372,6 +384,8 @@ cdef void store_dense(
                     deposit[real_t, element_t](s1[i] + b1, &to[4 * i + 1])
                     deposit[real_t, element_t](s2[i] + b2, &to[4 * i + 2])
                     deposit[real_t, element_t](s3[i] + b3, &to[4 * i + 3])
+                if s.streamed:
+                    stream_run(o + c * s.channel_step, <char*> run, n * s.n_sources * size)
         u += n
 
 

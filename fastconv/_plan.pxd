@@ -19,6 +19,7 @@ cdef struct Geometry:
     bint complete                    # the tiles reach every element of the result
     bint interleaved                 # phases of the lane axis are neighbours in the result
     bint by_channel                  # channels are the neighbours in the result: store by them
+    bint streamed                    # the result is larger than the caches: store past them
     bint woven                       # ... all of them, and all phases of the lane axis: whole runs
     Py_ssize_t n_sets                # sets of outer phases that share their taps
     Py_ssize_t* set_taps             # [n_sets + 1] kernel taps of the sets before

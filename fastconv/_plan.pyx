@@ -34,6 +34,7 @@ cdef enum:
     SHALLOW_BYTES = 1 << 14     # of x that all panels run over one after the other
     MAX_SOURCES = 2048          # phases that are interleaved at once
     LIST_TAPS = 1 << 17         # outer taps in a list
+    STREAMED_BYTES = 1 << 25    # of a result that will not stay in the last-level cache
     SERIAL_WORK = 1 << 20       # multiply-adds and bytes below which threads do not pay
     TASKS_PER_WORKER = 4
 
@@ -574,6 +575,7 @@ cdef class Plan:
         self.macs *= <double> c_in * g.c_out
         x_bytes *= c_in
         y_bytes *= c_out
+        g.streamed = y_bytes >= STREAMED_BYTES
         g.components = components
         g.compute = compute
         g.size = 4 if compute == 0 else 8

@@ -54,6 +54,7 @@ cdef void store_segment(
     store.bias_mask = -1
     store.channels = 1
     store.bias_step = store.pitch = store.channel_step = store.skip = store.cut = 0
+    store.streamed = False
     store.lane_step = n_sources * b.y_step
     store.source_step = c.size
     for i in range(c.rows.outputs):
@@ -96,6 +97,7 @@ cdef void store_images(
     if stop <= first:
         return
     store.at = store.skip = store.cut = 0
+    store.streamed = False
     store.n = min(IMAGES, c.images - s.image * IMAGES)
     store.lane_step = c.y_image
     if c.by_channel:

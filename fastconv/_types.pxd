@@ -75,6 +75,7 @@ cdef struct Store:
     Py_ssize_t at, n
     Py_ssize_t skip, cut             # less than n_sources
     Py_ssize_t channel_step, lane_step, source_step
+    bint streamed                    # past the caches, where lanes and sources are neighbours
 
 ctypedef void (*store_fn)(
     const void* const* sources, const void* bias, char* dst, const Store* store) noexcept nogil

@@ -1,0 +1,48 @@
+# Write whole lines of memory past the caches: they are not read first, and drive nothing out.
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <string.h>
+    #if defined(__SSE2__)
+    #include <immintrin.h>
+    #endif
+    static inline void fastconv_copy_end(char *to, const char *from, Py_ssize_t size) {
+        for (; size >= 16; to += 16, from += 16, size -= 16)
+            memcpy(to, from, 16);
+        for (; size >= 4; to += 4, from += 4, size -= 4)
+            memcpy(to, from, 4);
+        for (; size > 0; to++, from++, size--)
+            *to = *from;
+    }
+    static inline void fastconv_stream_run(char *to, const char *from, Py_ssize_t size) {
+    #if defined(__SSE2__)
+        Py_ssize_t head = (Py_ssize_t)(-(uintptr_t)to % 64);
+        head = head < size ? head : size;
+        fastconv_copy_end(to, from, head);
+        for (to += head, from += head, size -= head; size >= 64; to += 64, from += 64, size -= 64) {
+    #if defined(__AVX512F__)
+            _mm512_stream_si512((__m512i *)to, _mm512_loadu_si512(from));
+    #elif defined(__AVX__)
+            for (int i = 0; i < 2; i++)
+                _mm256_stream_si256(
+                    (__m256i *)to + i, _mm256_loadu_si256((const __m256i *)from + i));
+    #else
+            for (int i = 0; i < 4; i++)
+                _mm_stream_si128((__m128i *)to + i, _mm_loadu_si128((const __m128i *)from + i));
+    #endif
+        }
+    #endif
+        fastconv_copy_end(to, from, size);
+    }
+    static inline void fastconv_stream_fence(void) {
+    #if defined(__SSE2__)
+        _mm_sfence();
+    #endif
+    }
+    """
+    # Copy `size` bytes, neither address aligned: whole lines streamed, the ends stored.
+    void stream_run "fastconv_stream_run"(
+        char* to, const char* from_, Py_ssize_t size) noexcept nogil
+    # What was streamed is seen by other threads before anything stored after this.
+    void stream_fence "fastconv_stream_fence"() noexcept nogil
