@@ -11,6 +11,7 @@ import numpy as np
 
 from . import _isa, _methods, _threads
 from ._dtypes import as_numeric, bring, bring_scalar, native
+from ._memory import ResultMemory, large_result
 from ._plan import multiply_adds
 from ._problem import MAX_LENGTH, Problem, as_index, make_problem
 
@@ -331,6 +332,8 @@ def _empty(problem: Problem, dtype: np.dtype[Any]) -> NDArray[Any]:
             f"more than this machine's memory of {_physical_memory()}"
         )
     try:
+        if size >= large_result:
+            return np.ndarray(problem.shape, dtype, ResultMemory(size))
         return np.empty(problem.shape, dtype)
     except ValueError:
         raise ValueError(

@@ -2,12 +2,12 @@
 
 cimport cython
 from cpython.buffer cimport (
-    PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+    PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer,
 )
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.pycapsule cimport PyCapsule_GetPointer
 
-from fastconv._types cimport LINE, KernelTable
+from fastconv._types cimport LARGE_RESULT, LINE, KernelTable
 
 cdef extern from *:
     """
@@ -27,8 +27,91 @@ cdef extern from *:
     """
     void fastconv_want_huge_pages(char* start, size_t size) nogil
 
+cdef extern from *:
+    """
+    #if defined(_MSC_VER)
+    #include <intrin.h>
+    #define fastconv_exchange(place, value) _InterlockedExchangePointer((void **)(place), value)
+    #else
+    #define fastconv_exchange(place, value) __atomic_exchange_n(place, value, __ATOMIC_ACQ_REL)
+    #endif
+    /* The system may take these pages back whenever it needs memory, and not before. */
+    static void fastconv_lend_pages(char *start, size_t size) {
+    #if defined(MADV_FREE)
+        uintptr_t skip = (4096 - (uintptr_t)start % 4096) % 4096;
+        (void)madvise(start + skip, (size - skip) / 4096 * 4096, MADV_FREE);
+    #else
+        (void)start;
+        (void)size;
+    #endif
+    }
+    """
+    Block* fastconv_exchange(Block** place, Block* value) nogil
+    void fastconv_lend_pages(char* start, size_t size) nogil
+
 cdef enum:
     HUGE = 1 << 22         # bytes from which on large pages are asked for, as NumPy does
+    HEAD = 4096            # bytes of a block before its own: what is lent begins behind them
+    MOST_KEPT = 1 << 28    # bytes of a block that is kept
+
+large_result = LARGE_RESULT
+
+
+# Memory of a result: `size` bytes from `start` on.
+cdef struct Block:
+    Py_ssize_t size
+    char* start
+
+# The block of the last large result that was given up, for the next one: fresh memory has to be
+# cleared by the system first, which takes as long as many a layer's products.
+cdef Block* kept = NULL
+
+
+cdef Block* take_block(Py_ssize_t size) noexcept:
+    """The block that is kept, if its size fits, or a new one; NULL if there is no memory."""
+    cdef Block* block = fastconv_exchange(&kept, NULL)
+    if block != NULL and size <= block.size <= size + size // 2:
+        return block
+    PyMem_RawFree(block)
+    block = <Block*> PyMem_RawMalloc(HEAD + size + LINE)
+    if block != NULL:
+        block.size = size
+        block.start = aligned(<char*> block + HEAD)
+        fastconv_want_huge_pages(<char*> block, HEAD + size)
+    return block
+
+
+cdef void give_block(Block* block) noexcept:
+    """Keep a block instead of the one before it."""
+    if block.size <= MOST_KEPT:
+        fastconv_lend_pages(block.start, block.size)
+        block = fastconv_exchange(&kept, block)
+    PyMem_RawFree(block)
+
+
+@cython.final
+cdef class ResultMemory:
+    """The buffer of a large result, from a cache line on.
+
+    When the last array that uses it is gone, it is kept for the next large result of about the
+    same size: one block, of 256 MiB at most, which the system may take back at any time.
+    """
+
+    cdef Block* block
+    cdef Py_ssize_t size
+
+    def __cinit__(self, Py_ssize_t size):
+        self.size = size
+        self.block = take_block(size)
+        if self.block == NULL:
+            raise MemoryError(f"no memory for a result of {size} bytes")
+
+    def __dealloc__(self):
+        if self.block != NULL:
+            give_block(self.block)
+
+    def __getbuffer__(self, Py_buffer* view, int flags):
+        PyBuffer_FillInfo(view, self, self.block.start, self.size, False, flags)
 
 
 @cython.final

@@ -14,7 +14,7 @@ from libc.stdlib cimport free, malloc
 
 from fastconv._arith cimport balance, best_shares, ceil_div, clip, floor_div, gcd, round_up
 from fastconv._types cimport (
-    LINE, MAX_AXES, MAX_VECTORS, MAX_WOVEN, TALL_VECTORS, Axis, class_first, class_size,
+    LARGE_RESULT, LINE, MAX_AXES, MAX_VECTORS, MAX_WOVEN, TALL_VECTORS, Axis, class_first, class_size,
     largest_class, phase_taps, tile_vectors,
 )
 
@@ -34,7 +34,6 @@ cdef enum:
     SHALLOW_BYTES = 1 << 14     # of x that all panels run over one after the other
     MAX_SOURCES = 2048          # phases that are interleaved at once
     LIST_TAPS = 1 << 17         # outer taps in a list
-    STREAMED_BYTES = 1 << 25    # of a result that will not stay in the last-level cache
     SERIAL_WORK = 1 << 20       # multiply-adds and bytes below which threads do not pay
     TASKS_PER_WORKER = 4
 
@@ -575,7 +574,7 @@ cdef class Plan:
         self.macs *= <double> c_in * g.c_out
         x_bytes *= c_in
         y_bytes *= c_out
-        g.streamed = y_bytes >= STREAMED_BYTES
+        g.streamed = y_bytes >= LARGE_RESULT
         g.components = components
         g.compute = compute
         g.size = 4 if compute == 0 else 8
