@@ -12,7 +12,7 @@ from libc.string cimport memset
 
 from fastconv._arith cimport ceil_div, clip, gcd, round_up
 from fastconv._memory cimport Buffer, Memory, enter_fenv, fenv_t, kernel_table, leave_fenv
-from fastconv._prefetch cimport prefetch
+from fastconv._prefetch cimport prefetch_far
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
     LINE, MAX_AXES, TALL_VECTORS, KernelTable, Run, Store, log2_height, panel_height, tile_vectors,
@@ -262,7 +262,7 @@ cdef void multiply(
                         at = w + (ahead * c.total + fetched.first[j]) * c.size
                         end = at + fetched.vectors[j] * c.vector * c.size
                         while at < end:
-                            prefetch(at)
+                            prefetch_far(at)
                             at += LINE
                     ahead += 1
                     due -= calls

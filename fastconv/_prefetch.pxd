@@ -4,8 +4,12 @@ cdef extern from *:
     """
     #if defined(__GNUC__)
     #define fastconv_prefetch(p) __builtin_prefetch(p)
+    #define fastconv_prefetch_far(p) __builtin_prefetch(p, 0, 2)
     #else
     #define fastconv_prefetch(p) ((void) (p))
+    #define fastconv_prefetch_far(p) ((void) (p))
     #endif
     """
     void prefetch "fastconv_prefetch"(const void* p) noexcept nogil
+    # ... into the second-level cache only.
+    void prefetch_far "fastconv_prefetch_far"(const void* p) noexcept nogil
