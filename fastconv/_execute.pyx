@@ -126,7 +126,7 @@ cdef bint next_row(const Call* c, Place* p) noexcept nogil:
 cdef inline void run_tile(
         const Call* c, const Place* p, Py_ssize_t panel, Py_ssize_t height, Py_ssize_t vectors,
         Py_ssize_t lane_taps, Py_ssize_t lane, Py_ssize_t group, Py_ssize_t ci,
-        Py_ssize_t channels, char* acc, Py_ssize_t tiles) noexcept nogil:
+        Py_ssize_t channels, char* acc, bint accumulate, Py_ssize_t tiles) noexcept nogil:
     """All taps of one panel against some tiles of lanes, for some of the input channels."""
     cdef const Geometry* g = c.g
     cdef Py_ssize_t at = g.lane.span + lane + group * g.c_in * g.components * g.pitch
@@ -135,9 +135,27 @@ cdef inline void run_tile(
         at = p.lane_lo + lane + ci * g.components * g.pitch
     c.k.tile[g.compute][log2_height(height)][vectors - 1](
         c.packed + (panel + ci * height) * g.size, g.c_in * height, c.taps, c.tap_rows, p.n_rows,
-        lane_taps, g.lane.shift, at, channels, g.pitch, g.components, acc, g.acc_pitch, ci > 0,
-        tiles,
+        lane_taps, g.lane.shift, at, channels, g.pitch, g.components, acc, g.acc_pitch,
+        accumulate, tiles,
     )
+
+
+cdef Py_ssize_t run_panels(
+        const Call* c, const Place* p, Py_ssize_t panel, Py_ssize_t rows, Py_ssize_t vectors,
+        Py_ssize_t lane_taps, Py_ssize_t lane, Py_ssize_t group, Py_ssize_t ci,
+        Py_ssize_t channels, char* acc, bint accumulate, Py_ssize_t tiles) noexcept nogil:
+    """Panels of so many rows, one after the other; where the next one starts."""
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t height
+    while rows > 0:
+        height = panel_height(g.height, rows)
+        run_tile(
+            c, p, panel, height, vectors, lane_taps, lane, group, ci, channels, acc, accumulate,
+            tiles)
+        panel += height * p.set_taps * lane_taps * g.c_in
+        acc += height * g.acc_pitch * g.size
+        rows -= height
+    return panel
 
 
 cdef void run_together(
@@ -145,8 +163,10 @@ cdef void run_together(
         char* first_acc) noexcept nogil:
     """All panels of a set against some tiles of lanes; their accumulators follow each other."""
     cdef const Geometry* g = c.g
+    cdef const Axis* a = &g.lane
     cdef Py_ssize_t row_bytes = g.acc_pitch * g.size
-    cdef Py_ssize_t group, cls, lane_taps, rows, row, height, panel, channels, ci = 0
+    cdef Py_ssize_t own = p.channels * p.phases * g.components   # rows of a lane phase
+    cdef Py_ssize_t group, cls, lane_taps, rows, panel, channels, ci = 0
     cdef char* acc
     while True:
         channels = min(g.depth_block, g.c_in - ci)
@@ -154,18 +174,22 @@ cdef void run_together(
         for group in range(p.groups):
             panel = panel_start(c, p, group)
             acc = first_acc + group * g.group_rows * row_bytes
-            for cls in range(g.lane.n_classes):
-                lane_taps = phase_taps(&g.lane, class_first(&g.lane, cls))
-                rows = p.channels * p.phases * class_size(&g.lane, cls) * g.components
-                row = 0
-                while row < rows:
-                    height = panel_height(g.height, rows - row)
-                    run_tile(
-                        c, p, panel, height, vectors, lane_taps, lane, group, ci, channels, acc,
-                        tiles)
-                    panel += height * p.set_taps * lane_taps * g.c_in
-                    acc += height * row_bytes
-                    row += height
+            if g.joined:
+                lane_taps = a.max_taps - 1
+                panel = run_panels(
+                    c, p, panel, own * a.n_phases, vectors, lane_taps, lane, group, ci, channels,
+                    acc, ci > 0, tiles)
+                run_panels(
+                    c, p, panel, own * class_size(a, 0), vectors, 1, lane - lane_taps * a.shift,
+                    group, ci, channels, acc, True, tiles)
+                continue
+            for cls in range(a.n_classes):
+                lane_taps = phase_taps(a, class_first(a, cls))
+                rows = own * class_size(a, cls)
+                panel = run_panels(
+                    c, p, panel, rows, vectors, lane_taps, lane, group, ci, channels, acc, ci > 0,
+                    tiles)
+                acc += rows * row_bytes
         ci += g.depth_block
         if ci >= g.c_in:
             break
@@ -190,7 +214,8 @@ cdef void run_apart(
                 channels = min(g.depth_block, g.c_in - ci)
                 load_part(c, p, ci, channels)
                 run_tile(
-                    c, p, panel, height, vectors, lane_taps, lane, 0, ci, channels, c.acc, 1)
+                    c, p, panel, height, vectors, lane_taps, lane, 0, ci, channels, c.acc, ci > 0,
+                    1)
                 ci += g.depth_block
                 if ci >= g.c_in:
                     break

@@ -41,7 +41,15 @@ cdef void place_tap(
     j = t // g.lane.period
     size = class_size(&g.lane, 0)
     lane_taps = g.lane.max_taps
-    if phase >= size:
+    if g.joined:
+        # The taps that all phases have, then the last one of those that have one more.
+        lane_taps -= 1
+        if j == lane_taps:
+            place.base += n_co * g.components * g.c_in * g.lane.n_phases * lane_taps
+            lane_taps, j = 1, 0
+        else:
+            size = g.lane.n_phases
+    elif phase >= size:
         place.base += n_co * g.components * g.c_in * phases * n_taps * size * lane_taps
         phase -= size
         size = g.lane.n_phases - size

@@ -195,10 +195,28 @@ cdef void take_axes(
     )
 
 
+cdef bint joins(const Geometry* g) noexcept:
+    """Whether phases with one tap more than others share the panel of those others.
+
+    Their last tap is added afterwards. That is the order of the taps only where the lane axis has
+    all of them; and it is worth it where few rows would fill small tiles.
+    """
+    cdef Py_ssize_t i
+    for i in range(g.n_outer):
+        if g.outer[i].kernel > 1:
+            return False
+    return (
+        not g.by_batch and (g.interleaved or g.by_channel) and g.lane.n_classes > 1
+        and g.lane.max_taps > 2 and g.c_out * g.components * g.lane.n_phases <= 2 * g.height
+    )
+
+
 cdef int make_sets(Geometry* g) noexcept:
     """Which outer phases share a panel: few output channels take several, so rows are full."""
-    cdef Py_ssize_t rows = g.c_out * g.components * largest_class(&g.lane)
-    cdef Py_ssize_t i, s, c, rest, taps
+    cdef Py_ssize_t rows, i, s, c, rest, taps
+    g.joined = joins(g)
+    rows = g.lane.n_phases if g.joined else largest_class(&g.lane)
+    rows *= g.c_out * g.components
     for i in range(g.n_outer - 1, -1, -1):
         set_classes(
             &g.outer[i],
