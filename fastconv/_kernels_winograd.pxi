@@ -254,21 +254,58 @@ cdef inline void weave_3(
         o[3 * u + 2] = s2[u] + bias
 
 
+cdef inline void weave_rounds(
+        const float_t* const* sources, Py_ssize_t at, float_t bias, Py_ssize_t n_sources,
+        Py_ssize_t rounds, float_t* o) noexcept nogil:
+    """Lanes [at, at + rounds) of one to four or six sources; the compiler makes shuffles of it."""
+    cdef float_t even[3 * WEAVE_LANES]
+    cdef float_t odd[3 * WEAVE_LANES]
+    cdef Py_ssize_t i, v, m
+    cdef const float_t* s0 = sources[0] + at
+    cdef const float_t* s1 = sources[min(1, n_sources - 1)] + at
+    cdef const float_t* s2 = sources[min(2, n_sources - 1)] + at
+    cdef const float_t* s3 = sources[min(3, n_sources - 1)] + at
+    if n_sources == 1:
+        for i in range(rounds):
+            o[i] = s0[i] + bias
+    elif n_sources == 2:
+        for i in range(rounds):
+            o[2 * i] = s0[i] + bias
+            o[2 * i + 1] = s1[i] + bias
+    elif n_sources == 3:
+        weave_3(s0, s1, s2, bias, rounds, o)
+    elif n_sources == 4:
+        for i in range(rounds):
+            o[4 * i] = s0[i] + bias
+            o[4 * i + 1] = s1[i] + bias
+            o[4 * i + 2] = s2[i] + bias
+            o[4 * i + 3] = s3[i] + bias
+    else:
+        # Six by two and three: the compiler has shuffles for those.
+        v = 0
+        while v < rounds:
+            m = min(rounds - v, WEAVE_LANES)
+            weave_3(s0 + v, s2 + v, sources[4] + at + v, bias, m, even)
+            weave_3(s1 + v, s3 + v, sources[5] + at + v, bias, m, odd)
+            for i in range(3 * m):
+                o[2 * i] = even[i]
+                o[2 * i + 1] = odd[i]
+            o += 6 * m
+            v += m
+
+
 cdef void weave(
         const float_t** sources, Py_ssize_t pitch, const float_t* bias, Py_ssize_t channels,
         Py_ssize_t n_sources, Py_ssize_t first, Py_ssize_t stop, char* dst,
-        Py_ssize_t channel_step, Py_ssize_t step) noexcept nogil:
+        Py_ssize_t channel_step, Py_ssize_t step, bint streamed) noexcept nogil:
     cdef const float_t* places[2 * WOVEN_SOURCES + ROUNDS_FROM]
-    cdef float_t even[3 * WEAVE_LANES]
-    cdef float_t odd[3 * WEAVE_LANES]
+    cdef float_t run[6 * WEAVE_LANES]
     cdef Py_ssize_t n = stop - first, u = first // n_sources, j = first - u * n_sources
     cdef Py_ssize_t rounds = 0, head, tail, single, c, v, i, shift, m
     cdef float_t b
-    cdef const float_t* s0
-    cdef const float_t* s1
-    cdef const float_t* s2
-    cdef const float_t* s3
     cdef float_t* o
+    cdef bint dense = (
+        step == <Py_ssize_t> sizeof(float_t) and (n_sources <= 4 or n_sources == 6))
     head = min((n_sources - j) % n_sources, n)
     if n >= ROUNDS_FROM:
         rounds = (n - head) // n_sources
@@ -288,44 +325,22 @@ cdef void weave(
     for c in range(channels):
         b = bias[c]
         shift = c * pitch
-        if not (step == <Py_ssize_t> sizeof(float_t) and (n_sources <= 4 or n_sources == 6)):
+        if not dense:
             for i in range(rounds):
                 for m in range(n_sources):
                     o = <float_t*> (dst + (head + i * n_sources + m) * step)
                     o[0] = sources[m][shift + u + i] + b
+        elif streamed:
+            v = 0
+            while v < rounds:
+                m = min(rounds - v, WEAVE_LANES)
+                weave_rounds(sources, shift + u + v, b, n_sources, m, run)
+                stream_run(
+                    dst + (head + v * n_sources) * step, <char*> run, m * n_sources * step)
+                v += m
         elif rounds:
-            s0 = sources[0] + (shift + u)
-            s1 = sources[min(1, n_sources - 1)] + (shift + u)
-            s2 = sources[min(2, n_sources - 1)] + (shift + u)
-            s3 = sources[min(3, n_sources - 1)] + (shift + u)
-            o = <float_t*> (dst + head * step)
-            if n_sources == 1:
-                for i in range(rounds):
-                    o[i] = s0[i] + b
-            elif n_sources == 2:
-                for i in range(rounds):
-                    o[2 * i] = s0[i] + b
-                    o[2 * i + 1] = s1[i] + b
-            elif n_sources == 3:
-                weave_3(s0, s1, s2, b, rounds, o)
-            elif n_sources == 4:
-                for i in range(rounds):
-                    o[4 * i] = s0[i] + b
-                    o[4 * i + 1] = s1[i] + b
-                    o[4 * i + 2] = s2[i] + b
-                    o[4 * i + 3] = s3[i] + b
-            else:
-                # Six by two and three: the compiler has shuffles for those.
-                v = 0
-                while v < rounds:
-                    m = min(rounds - v, WEAVE_LANES)
-                    weave_3(s0 + v, s2 + v, sources[4] + (shift + u + v), b, m, even)
-                    weave_3(s1 + v, s3 + v, sources[5] + (shift + u + v), b, m, odd)
-                    for i in range(3 * m):
-                        o[2 * i] = even[i]
-                        o[2 * i + 1] = odd[i]
-                    o += 6 * m
-                    v += m
+            weave_rounds(
+                sources, shift + u, b, n_sources, rounds, <float_t*> (dst + head * step))
         for v in range(single):
             o = <float_t*> (dst + (v if v < head else v + tail) * step)
             o[0] = places[v][shift] + b

@@ -15,10 +15,11 @@ from libc.string cimport memset
 from fastconv._arith cimport best_shares, ceil_div, clip, round_up
 from fastconv._memory cimport Buffer, Memory, enter_fenv, fenv_t, kernel_table, leave_fenv
 from fastconv._plan cimport covers, make_axis
+from fastconv._stream cimport stream_fence
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
-    DEALT_PARTS, F11, F22, F23, F32, LINE, WOVEN_SOURCES, Axis, KernelTable, Load, Run, Scheme,
-    Store, class_first, class_size, largest_class, log2_height, panel_height,
+    DEALT_PARTS, F11, F22, F23, F32, LARGE_RESULT, LINE, WOVEN_SOURCES, Axis, KernelTable, Load,
+    Run, Scheme, Store, class_first, class_size, largest_class, log2_height, panel_height,
 )
 
 cdef enum:
@@ -81,6 +82,7 @@ cdef struct Call:
     char* packed                     # transformed weights of one block of units
     bint sharing                     # all windows are transformed once, before the tasks
     char* shared                     # [task's columns] of them
+    bint streamed                    # the result is larger than the caches: stored past them
     bint by_channel                  # channels are the neighbours in the result
     bint by_batch                    # lanes of a column are images, of x laid out anew
     char* relaid                     # [group][row][block of images][channel][column][image]
@@ -317,6 +319,8 @@ cdef void run_task(
         pack_task(&c, block, task)
     elif compute_task(&c, block, task):
         scratch[0] = 1
+    if c.streamed:
+        stream_fence()
     leave_fenv(&caller)
 
 
@@ -618,6 +622,7 @@ def run(Points points, kernels, int code, x, w, bias, y):
     if x.ndim == 4:
         c.rows.axis.x_step, c.rows.axis.y_step = x.strides[2], y.strides[2]
         c.w_rows = w.strides[2]
+    c.streamed = y_buffer.view.len >= LARGE_RESULT
     c.by_channel = c.y_channel == c.size and c.cols.axis.y_step != c.size and c.c_out > 1
     tasks = c.lane_blocks * c.shares
     for worker in range(workers):

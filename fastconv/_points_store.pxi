@@ -78,7 +78,7 @@ cdef void store_segment(
                 continue
             c.k.weave[c.compute](
                 c.sources, lanes, bias, channels, n_sources, first, stop,
-                y + (col + first) * b.y_step, c.y_channel, b.y_step)
+                y + (col + first) * b.y_step, c.y_channel, b.y_step, c.streamed)
 
 
 cdef void store_images(

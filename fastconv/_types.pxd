@@ -122,11 +122,11 @@ ctypedef bint (*transform_output_fn)(
 
 # Interleave a row of the result of each channel: position f of [first, stop) comes from source
 # f % n_sources, lane f // n_sources, gets the channel's bias, and goes to dst[(f - first)*step].
-# From one channel to the next the sources are `pitch` apart.
+# From one channel to the next the sources are `pitch` apart. A streamed row goes past the caches.
 ctypedef void (*weave_fn)(
     const void* const* sources, Py_ssize_t pitch, const void* bias, Py_ssize_t channels,
     Py_ssize_t n_sources, Py_ssize_t first, Py_ssize_t stop, char* dst, Py_ssize_t channel_step,
-    Py_ssize_t step) noexcept nogil
+    Py_ssize_t step, bint streamed) noexcept nogil
 
 # Scatter rows: src[i*src_step + u] is added at `at + i*stride + u*dilation`, if that is within
 # [0, length), for u < n and i from count - 1 down to 0 (float32 and float64 only).
