@@ -42,6 +42,9 @@ SIXTEEN_REGISTERS = (
 
 # name -> (flags, links OpenMP, where it can be built)
 EXTENSIONS = {
+    # Plain Python that every call passes: compiled as it stands.
+    "_api": (["-O2"], False, True),
+    "_dtypes": (["-O2"], False, True),
     "_problem": (["-O2"], False, True),
     "_runtime": (["-O2"], True, True),
     "_memory": (["-O2"], False, True),
@@ -144,7 +147,7 @@ def extensions():
     return [
         Extension(
             f"fastconv.{name}",
-            [f"fastconv/{name}.py" if name == "_problem" else f"fastconv/{name}.pyx"],
+            [f"fastconv/{name}.{'py' if Path(f'fastconv/{name}.py').exists() else 'pyx'}"],
             extra_compile_args=[*flags, "-fvisibility=hidden", *debug],
             extra_link_args=debug[:1] if DEBUG else [],
             depends=sorted(map(str, Path("fastconv").glob("*.px[di]"))),

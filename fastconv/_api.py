@@ -1,3 +1,4 @@
+# cython: embedsignature=False
 """The public functions: arguments -> `Problem` -> method -> result."""
 
 from __future__ import annotations

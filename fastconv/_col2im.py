@@ -43,12 +43,14 @@ def refuses(problem: Problem, dtype: np.dtype) -> str | None:
 
 def suits(problem: Problem, dtype: np.dtype) -> bool:
     """Whether "auto" takes this row when it is reached."""
+    weights = problem.c_in * (problem.c_out // problem.groups) * math.prod(problem.kernel)
+    if weights < LEAST_WEIGHTS:
+        return False
     pixels = math.prod(problem.batch) * math.prod(problem.spatial_in)
     depth = problem.c_in // problem.groups
-    weights = problem.c_in * (problem.c_out // problem.groups) * math.prod(problem.kernel)
     run = problem.kernel[-1] if problem.dilation[-1] == 1 else 1
     most = MOST_PIXELS * depth // (depth + SCATTER + SCATTER_RUN // run)
-    return pixels <= most and weights >= LEAST_WEIGHTS
+    return pixels <= most
 
 
 def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:

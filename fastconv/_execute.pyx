@@ -13,7 +13,7 @@ from fastconv._plan cimport Geometry, Plan, multiplies_zeros
 from fastconv._stream cimport stream_fence
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
-    MAX_AXES, MAX_WOVEN, Axis, KernelTable, Load, Run, Store, class_first, class_size, log2_height,
+    MAX_AXES, MAX_WOVEN, QUAD, Axis, KernelTable, Load, Run, Store, class_first, class_size, log2_height,
     panel_height, phase_taps, tile_vectors,
 )
 
@@ -401,7 +401,7 @@ cdef void run_stage_task(
     elif stage == RELAY:
         relay_task(&mine, task)
     elif stage == FILL:
-        memset(mine.zeros, 0, 3 * mine.g.vector * mine.g.size)
+        memset(mine.zeros, 0, max(3 * mine.g.vector, QUAD) * mine.g.size)
         fill_task(&mine, task * mine.per_fill, min((task + 1) * mine.per_fill, mine.fills))
     else:
         run_task(&mine, task)

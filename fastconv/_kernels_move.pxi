@@ -1,10 +1,9 @@
 # How numbers get from arrays into scratch and back, with a change of type. Part of _kernels.pxi.
 
-from fastconv._stream cimport stream_run
+from fastconv._stream cimport copy_run, stream_run
 
 cdef enum:
     STREAMED = 256         # lanes that are interleaved before they are streamed
-    QUAD = 16              # lanes whose neighbours are interleaved together
     MANY = 64              # neighbours that are read before they are told apart
 
 cdef union Bits:
@@ -302,7 +301,7 @@ cdef void store_dense(
 
     They are interleaved in registers; the compiler makes shuffles of these loops.
     """
-    cdef Py_ssize_t size = sizeof(element_t), i, c, n, at, first, u = low
+    cdef Py_ssize_t size = sizeof(element_t), i, c, n, lanes, at, first, u = low
     cdef const real_t* bias
     cdef const real_t* s0
     cdef const real_t* s1
@@ -312,6 +311,10 @@ cdef void store_dense(
     cdef char* o
     cdef element_t* to
     cdef element_t run[4 * STREAMED]
+    # Lanes that do not fill a vector are interleaved as if they did, and some copied.
+    cdef bint collected = s.streamed or high - low < QUAD
+    cdef Py_ssize_t skip = s.skip * size if low == 0 else 0
+    cdef Py_ssize_t cut = s.cut * size if high == s.n else 0
     while u < high:
         n = high - u
         if s.streamed:
@@ -322,55 +325,68 @@ cdef void store_dense(
             # The last ones are moved back, and some stored twice.
             n = QUAD
             u = high - QUAD
+        lanes = n if s.streamed or n >= QUAD else QUAD
         first = s.at + u
         o = <char*> (dst + s.n_sources * u)
         if s.n_sources == 1:
             for c in range(s.channels):
                 bias = biases + c * s.bias_step
                 at = c * s.pitch + first
-                to = &run[0] if s.streamed else <element_t*> (o + c * s.channel_step)
+                to = &run[0] if collected else <element_t*> (o + c * s.channel_step)
                 s0 = sources[0] + at
                 b0 = bias[0]
-                for i in range(n):
+                for i in range(lanes):
                     deposit[real_t, element_t](s0[i] + b0, &to[i])
                 if s.streamed:
                     stream_run(o + c * s.channel_step, <char*> run, n * s.n_sources * size)
+                elif collected:
+                    copy_run(
+                        o + c * s.channel_step + skip, <char*> run + skip,
+                        n * s.n_sources * size - skip - cut)
         elif s.n_sources == 2:
             for c in range(s.channels):
                 bias = biases + c * s.bias_step
                 at = c * s.pitch + first
-                to = &run[0] if s.streamed else <element_t*> (o + c * s.channel_step)
+                to = &run[0] if collected else <element_t*> (o + c * s.channel_step)
                 s0 = sources[0] + at
                 s1 = sources[1] + at
                 b0 = bias[0]
                 b1 = bias[1 & s.bias_mask]
-                for i in range(n):
+                for i in range(lanes):
                     deposit[real_t, element_t](s0[i] + b0, &to[2 * i])
                     deposit[real_t, element_t](s1[i] + b1, &to[2 * i + 1])
                 if s.streamed:
                     stream_run(o + c * s.channel_step, <char*> run, n * s.n_sources * size)
+                elif collected:
+                    copy_run(
+                        o + c * s.channel_step + skip, <char*> run + skip,
+                        n * s.n_sources * size - skip - cut)
         elif s.n_sources == 3:
             for c in range(s.channels):
                 bias = biases + c * s.bias_step
                 at = c * s.pitch + first
-                to = &run[0] if s.streamed else <element_t*> (o + c * s.channel_step)
+                to = &run[0] if collected else <element_t*> (o + c * s.channel_step)
                 s0 = sources[0] + at
                 s1 = sources[1] + at
                 s2 = sources[2] + at
                 b0 = bias[0]
                 b1 = bias[1 & s.bias_mask]
                 b2 = bias[2 & s.bias_mask]
-                for i in range(n):
+                for i in range(lanes):
                     deposit[real_t, element_t](s0[i] + b0, &to[3 * i])
                     deposit[real_t, element_t](s1[i] + b1, &to[3 * i + 1])
                     deposit[real_t, element_t](s2[i] + b2, &to[3 * i + 2])
                 if s.streamed:
                     stream_run(o + c * s.channel_step, <char*> run, n * s.n_sources * size)
+                elif collected:
+                    copy_run(
+                        o + c * s.channel_step + skip, <char*> run + skip,
+                        n * s.n_sources * size - skip - cut)
         else:
             for c in range(s.channels):
                 bias = biases + c * s.bias_step
                 at = c * s.pitch + first
-                to = &run[0] if s.streamed else <element_t*> (o + c * s.channel_step)
+                to = &run[0] if collected else <element_t*> (o + c * s.channel_step)
                 s0 = sources[0] + at
                 s1 = sources[1] + at
                 s2 = sources[2] + at
@@ -379,13 +395,17 @@ cdef void store_dense(
                 b1 = bias[1 & s.bias_mask]
                 b2 = bias[2 & s.bias_mask]
                 b3 = bias[3 & s.bias_mask]
-                for i in range(n):
+                for i in range(lanes):
                     deposit[real_t, element_t](s0[i] + b0, &to[4 * i])
                     deposit[real_t, element_t](s1[i] + b1, &to[4 * i + 1])
                     deposit[real_t, element_t](s2[i] + b2, &to[4 * i + 2])
                     deposit[real_t, element_t](s3[i] + b3, &to[4 * i + 3])
                 if s.streamed:
                     stream_run(o + c * s.channel_step, <char*> run, n * s.n_sources * size)
+                elif collected:
+                    copy_run(
+                        o + c * s.channel_step + skip, <char*> run + skip,
+                        n * s.n_sources * size - skip - cut)
         u += n
 
 
@@ -415,6 +435,9 @@ cdef void store(
     cdef bint neighbours = s.source_step == size
     cdef bint dense = neighbours and s.n_sources <= 4 and s.lane_step == s.n_sources * size
     cdef bint wide = neighbours and s.n_sources >= 4 and high - low >= QUAD
+    if dense and s.n < QUAD and not s.streamed:
+        store_dense[real_t, element_t](sources, biases, dst, s, 0, s.n)
+        return
     if dense:
         store_dense[real_t, element_t](sources, biases, dst, s, low, high)
         if not s.skip and not s.cut:

@@ -14,7 +14,7 @@ from libc.stdlib cimport free, malloc
 
 from fastconv._arith cimport balance, best_shares, ceil_div, clip, floor_div, gcd, round_up
 from fastconv._types cimport (
-    LARGE_RESULT, LINE, MAX_AXES, MAX_VECTORS, MAX_WOVEN, TALL_VECTORS, Axis, class_first, class_size,
+    LARGE_RESULT, LINE, MAX_AXES, MAX_VECTORS, MAX_WOVEN, QUAD, TALL_VECTORS, Axis, class_first, class_size,
     largest_class, phase_taps, tile_vectors,
 )
 
@@ -493,7 +493,7 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers) noexcept:
     g.list_sources *= g.components
     g.list_bytes = 64 + round_up(
         g.list_taps * (sizeof(Py_ssize_t) + sizeof(void*)) + g.list_sources * sizeof(void*)
-        + 3 * g.vector * g.size, 64,
+        + max(3 * g.vector, QUAD) * g.size, 64,
     )
     g.packed = g.groups * g.c_out * g.components * g.c_in * g.taps
 

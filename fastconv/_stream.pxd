@@ -7,7 +7,7 @@ cdef extern from *:
     #if defined(__SSE2__)
     #include <immintrin.h>
     #endif
-    static inline void fastconv_copy_end(char *to, const char *from, Py_ssize_t size) {
+    static inline void fastconv_copy_run(char *to, const char *from, Py_ssize_t size) {
         for (; size >= 16; to += 16, from += 16, size -= 16)
             memcpy(to, from, 16);
         for (; size >= 4; to += 4, from += 4, size -= 4)
@@ -19,7 +19,7 @@ cdef extern from *:
     #if defined(__SSE2__)
         Py_ssize_t head = (Py_ssize_t)(-(uintptr_t)to % 64);
         head = head < size ? head : size;
-        fastconv_copy_end(to, from, head);
+        fastconv_copy_run(to, from, head);
         for (to += head, from += head, size -= head; size >= 64; to += 64, from += 64, size -= 64) {
     #if defined(__AVX512F__)
             _mm512_stream_si512((__m512i *)to, _mm512_loadu_si512(from));
@@ -33,7 +33,7 @@ cdef extern from *:
     #endif
         }
     #endif
-        fastconv_copy_end(to, from, size);
+        fastconv_copy_run(to, from, size);
     }
     static inline void fastconv_stream_fence(void) {
     #if defined(__SSE2__)
@@ -41,6 +41,9 @@ cdef extern from *:
     #endif
     }
     """
+    # Copy a short run of `size` bytes, neither address aligned.
+    void copy_run "fastconv_copy_run"(
+        char* to, const char* from_, Py_ssize_t size) noexcept nogil
     # Copy `size` bytes, neither address aligned: whole lines streamed, the ends stored.
     void stream_run "fastconv_stream_run"(
         char* to, const char* from_, Py_ssize_t size) noexcept nogil

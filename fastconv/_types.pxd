@@ -7,6 +7,7 @@ from fastconv._arith cimport ceil_div
 
 cdef enum:
     MAX_AXES = 64          # spatial axes and the batch
+    QUAD = 16              # lanes whose neighbours are interleaved together
     TALL_VECTORS = 3       # vectors of lanes of the widest tile of any height,
     MAX_VECTORS = 6        # and of one or two rows: they need more lanes to hide latencies
     MAX_ACC = 24           # vectors of accumulators of the largest tile
@@ -68,7 +69,8 @@ ctypedef bint (*pack_fn)(
 # Accumulators on their way into the result, cast to its type: for u < n, j < n_sources and each
 # channel c, sources[j][c*pitch + at + u] + bias[c*bias_step + (j & bias_mask)] goes to
 # dst + c*channel_step + u*lane_step + j*source_step. The first `skip` sources of the first lane and
-# the last `cut` of the last are left out: the window of the result begins and ends there.
+# the last `cut` of the last are left out: the window of the result begins and ends there. Up to
+# QUAD lanes of a source are read where fewer are stored.
 cdef struct Store:
     Py_ssize_t n_sources, bias_step
     Py_ssize_t bias_mask             # 0, 1 for complex numbers, -1 where each has its own
