@@ -1,4 +1,4 @@
-# cython: embedsignature=False
+# cython: embedsignature=False, annotation_typing=False
 """The public functions: arguments -> `Problem` -> method -> result."""
 
 from __future__ import annotations

@@ -3,14 +3,17 @@
 A block of columns, (output channel, kernel tap) for all pixels, stays in the cache until it is
 added to the result. The weights are read once where they lie, and fetched into the cache while
 the block before them is multiplied. Each task owns some output channels, or where those are few
-some phases of one axis, so additions to a result have one order and need no lock.
+some phases of one axis, or a part of the result as well, so additions have one order and need no
+lock.
 """
+
+import math
 
 from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
-from fastconv._arith cimport ceil_div, clip, gcd, round_up
+from fastconv._arith cimport ceil_div, clip, floor_div, gcd, round_up
 from fastconv._memory cimport Buffer, Memory, enter_fenv, fenv_t, kernel_table, leave_fenv
 from fastconv._prefetch cimport prefetch_far
 from fastconv._team cimport team_barrier
@@ -26,6 +29,8 @@ cdef enum:
     MAX_DEPTH = 256             # ... up to so many input channels
     MAX_TILES = 120             # in COLUMN_BYTES, with the shortest vectors
     MIN_COLUMNS = 48            # of the output channels of a task
+    LEAST_PART = 32             # pixels of a part of one image, which is at least ...
+    OVERLAP = 8                 # times as long as what it has in common with the next
     PACK_PIXELS = 64            # of a packing task, a multiple of the tallest tile's rows ...
     PACK_CHANNELS = 256         # ... and its input channels
     LONG_RUN = 16               # vectors in a row that are worth one more, to be aligned
@@ -64,6 +69,14 @@ cdef struct Cut:
     Py_ssize_t channels   # of a task
     Py_ssize_t axis, period, n_phases
     Py_ssize_t phases     # of a task
+    Py_ssize_t parts      # of the images, or of the first axis of one image
+
+
+# The part of the result that a task owns, and pixels that reach it, whole panels of them.
+cdef struct Part:
+    Py_ssize_t image_lo, image_hi
+    Py_ssize_t out_lo, out_hi            # positions along the first axis
+    Py_ssize_t pixel_lo, pixel_hi
 
 
 # The columns of a task: runs [lead][turn], each from phase `low` to `high` of one period.
@@ -277,16 +290,19 @@ cdef void multiply(
 
 
 cdef void scatter(
-        const Columns* c, Py_ssize_t group, const char* columns, Py_ssize_t width,
-        Py_ssize_t column, Py_ssize_t count, const Row* rows, const Py_ssize_t* places,
-        Py_ssize_t n_rows) noexcept nogil:
-    """Add columns [column, column + count), of all rows of pixels, to the result.
+        const Columns* c, const Part* part, Py_ssize_t group, const char* columns,
+        Py_ssize_t width, Py_ssize_t column, Py_ssize_t count, const Row* rows,
+        const Py_ssize_t* places, Py_ssize_t n_rows) noexcept nogil:
+    """Add columns [column, column + count), of all rows of pixels, to a part of the result.
 
     From the last pixel to the first: the taps that reach one result come in the order of the
     kernel then, wherever blocks and tasks begin.
     """
     cdef Py_ssize_t last = c.rank - 1, stop = column + count, rest, a, o, t, n, i
     cdef Py_ssize_t tap[MAX_AXES]
+    # Of one axis the part is a run; otherwise it is some of the rows.
+    cdef Py_ssize_t low = part.out_lo if last == 0 else 0
+    cdef Py_ssize_t length = (part.out_hi if last == 0 else c.n_out[last]) - low
     cdef const Row* row
     cdef char* y
     cdef char* to
@@ -299,31 +315,31 @@ cdef void scatter(
             tap[a] = rest % c.kernel[a] * c.dilation[a]
             rest //= c.kernel[a]
         n = min(c.kernel[last] - t, stop - column)
-        y = c.y + (group * c.c_out + rest) * c.y_channel
+        y = c.y + ((group * c.c_out + rest) * c.y_channel + low * c.y_step[last])
         for i in range(n_rows - 1, -1, -1):
             row = rows + i
             to = y + row.image
             inside = True
             for a in range(last):
                 o = places[i * last + a] + tap[a]
-                if o < 0 or o >= c.n_out[a]:
-                    inside = False
+                inside = 0 <= o < c.n_out[a] and (a > 0 or part.out_lo <= o < part.out_hi)
+                if not inside:
                     break
                 to += o * c.y_step[a]
             if inside:
                 c.k.add[c.compute](
                     columns + row.first * width * c.size, width, row.count, n,
-                    row.place + t * c.dilation[last], c.stride[last], c.dilation[last],
-                    c.n_out[last], to, c.y_step[last],
+                    row.place + t * c.dilation[last] - low, c.stride[last], c.dilation[last],
+                    length, to, c.y_step[last],
                 )
         columns += n * c.size
         column += n
 
 
 cdef Py_ssize_t list_rows(
-        const Columns* c, Py_ssize_t first, Py_ssize_t n, Row* rows,
+        const Columns* c, const Part* part, Py_ssize_t first, Py_ssize_t n, Row* rows,
         Py_ssize_t* places) noexcept nogil:
-    """The rows of pixels [first, first + n); how many they are."""
+    """The rows of pixels [first, first + n) in the part's images; how many they are."""
     cdef Py_ssize_t last = c.rank - 1, count = 0, done = 0, rest, a
     cdef Row* row
     while done < n:
@@ -338,8 +354,33 @@ cdef Py_ssize_t list_rows(
             rest //= c.n_in[a]
         row.image = rest * c.y_image
         done += row.count
-        count += 1
+        if part.image_lo <= rest < part.image_hi:
+            count += 1
     return count
+
+
+cdef void enter_part(
+        const Columns* c, const Cut* cut, Py_ssize_t number, Part* part) noexcept nogil:
+    """Part `number` of the result."""
+    cdef Py_ssize_t n = c.n_in[0], inner = c.pixels // c.images // n, reach
+    part.image_lo, part.image_hi = 0, c.images
+    part.out_lo, part.out_hi = 0, c.n_out[0]
+    part.pixel_lo, part.pixel_hi = 0, c.pixels
+    if c.images > 1:
+        part.image_lo = number * c.images // cut.parts
+        part.image_hi = (number + 1) * c.images // cut.parts
+        part.pixel_lo = part.image_lo * n * inner
+        part.pixel_hi = part.image_hi * n * inner
+    elif cut.parts > 1:
+        reach = (c.kernel[0] - 1) * c.dilation[0]
+        part.out_lo = number * c.n_out[0] // cut.parts
+        part.out_hi = (number + 1) * c.n_out[0] // cut.parts
+        part.pixel_lo = clip(ceil_div(part.out_lo + c.crop[0] - reach, c.stride[0]), 0, n) * inner
+        part.pixel_hi = clip(
+            floor_div(part.out_hi - 1 + c.crop[0], c.stride[0]) + 1, 0, n) * inner
+    # Pixels lie in panels.
+    part.pixel_lo = part.pixel_lo // c.height * c.height
+    part.pixel_hi = min(round_up(part.pixel_hi, c.height), c.pixels)
 
 
 cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept nogil:
@@ -348,8 +389,8 @@ cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept 
     cdef Py_ssize_t phase = task % slices * cut.phases
     cdef Py_ssize_t shares = ceil_div(c.c_out, cut.channels)
     cdef Py_ssize_t channel = task // slices % shares * cut.channels
-    cdef Py_ssize_t group = task // slices // shares
-    cdef Py_ssize_t most = min(PIXELS, c.pixels), n, n_rows, part, i, width
+    cdef Py_ssize_t group = task // slices // shares % c.groups
+    cdef Py_ssize_t most = min(PIXELS, c.pixels), first, n, n_rows, number, i, width
     cdef Row* rows = <Row*> (c.scratch + most * c.capacity * c.vector * c.size)
     cdef Py_ssize_t* places = <Py_ssize_t*> (rows + most)
     cdef const char* w = c.w + group * c.c_in * c.total * c.size
@@ -358,23 +399,25 @@ cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept 
     cdef Block blocks[2]
     cdef Block* block
     cdef Block* following
-    for part in range(ceil_div(c.pixels, PIXELS) - 1, -1, -1):
-        n = min(PIXELS, c.pixels - part * PIXELS)
-        n_rows = list_rows(c, part * PIXELS, n, rows, places)
+    cdef Part part
+    enter_part(c, cut, task // slices // shares // c.groups, &part)
+    for number in range(ceil_div(part.pixel_hi - part.pixel_lo, PIXELS) - 1, -1, -1):
+        first = part.pixel_lo + number * PIXELS
+        n = min(PIXELS, part.pixel_hi - first)
+        n_rows = list_rows(c, &part, first, n, rows, places)
         start_walk(c, cut, channel, phase, &walk)
         block, following = &blocks[0], &blocks[1]
         next_block(c, &walk, block)
         while block.tiles:
             next_block(c, &walk, following)
             multiply(
-                c, w, c.panels + (group * c.pixels + part * PIXELS) * c.c_in * c.size, n, block,
-                following,
+                c, w, c.panels + (group * c.pixels + first) * c.c_in * c.size, n, block, following,
             )
             columns = c.scratch
             for i in range(block.tiles):
                 width = block.vectors[i] * c.vector
                 scatter(
-                    c, group, columns + block.skip[i] * c.size, width,
+                    c, &part, group, columns + block.skip[i] * c.size, width,
                     block.first[i] + block.skip[i], block.count[i], rows, places, n_rows,
                 )
                 columns += n * width * c.size
@@ -431,7 +474,14 @@ cdef Py_ssize_t make_cut(problem, Py_ssize_t workers, Py_ssize_t vector, Cut* cu
     # A run of columns should fill a vector.
     cut.phases = ceil_div(cut.n_phases, max(1, ceil_div(workers, max(tasks, 1))))
     cut.phases = max(cut.phases, min(cut.n_phases, ceil_div(vector, inner)))
-    return tasks * ceil_div(cut.n_phases, cut.phases)
+    tasks *= ceil_div(cut.n_phases, cut.phases)
+    # Parts of one image overlap in as many pixels as taps reach one result.
+    images, n = math.prod(problem.batch), problem.spatial_in[0]
+    reach = (problem.kernel[0] - 1) * problem.dilation[0] // problem.stride[0]
+    least = ceil_div(LEAST_PART, max(count_pixels(problem, 1) // n, 1))
+    most = images if images > 1 else n // max(least, OVERLAP * reach)
+    cut.parts = clip(workers // max(tasks, 1), 1, max(most, 1))
+    return tasks * cut.parts
 
 
 def panel_bytes(problem, Py_ssize_t images, Py_ssize_t size):

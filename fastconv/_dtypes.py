@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """Which types exist, what each is computed in, and how mixed operands are brought together.
 
 `TYPES` is the one table: a new type is one row. Types that are not in it have no kernel; the

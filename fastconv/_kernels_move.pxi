@@ -409,6 +409,29 @@ cdef void store_dense(
         u += n
 
 
+cdef inline void stream_wide(
+        const real_t** sources, const real_t* bias, element_t* dst, const Store* s,
+        Py_ssize_t at) noexcept nogil:
+    """What `store_quads` does, but with many sources collected and written by whole lines."""
+    cdef element_t rows[QUAD * MANY]
+    cdef element_t quads[4 * QUAD]
+    cdef Py_ssize_t first = 0, j, m, u, size = sizeof(element_t)
+    while first < s.n_sources:
+        # The last ones are moved back, and some stored twice.
+        m = min(MANY, s.n_sources - first) // 4 * 4
+        if m == 0:
+            m = 4
+            first = s.n_sources - 4
+        for j in range(0, m, 4):
+            interleave_four[real_t, element_t](sources, bias, s.bias_mask, first + j, at, quads)
+            for u in range(QUAD):
+                memcpy(&rows[u * MANY + j], &quads[4 * u], 4 * sizeof(element_t))
+        for u in range(QUAD):
+            stream_run(
+                <char*> (dst + first) + u * s.lane_step, <char*> &rows[u * MANY], m * size)
+        first += m
+
+
 cdef inline void store_wide(
         const real_t** sources, const real_t* bias, element_t* dst, const Store* s,
         Py_ssize_t first, Py_ssize_t low, Py_ssize_t high) noexcept nogil:
@@ -419,7 +442,10 @@ cdef inline void store_wide(
         # The last ones are moved back, and some stored twice.
         u = min(u, high - QUAD)
         to = <element_t*> (<char*> dst + u * s.lane_step)
-        store_quads[real_t, element_t](sources, bias, to, s, first + u)
+        if s.streamed and s.n_sources * <Py_ssize_t> sizeof(element_t) >= 128:
+            stream_wide[real_t, element_t](sources, bias, to, s, first + u)
+        else:
+            store_quads[real_t, element_t](sources, bias, to, s, first + u)
         u += QUAD
 
 

@@ -29,6 +29,7 @@ class Plan:
     phases: int
     tile: tuple[int, int]
     flat: bool
+    joined: bool
     groups: int
     complete: bool
     def places(self) -> list[list[tuple[Sequence[int], ...]]]: ...

@@ -685,6 +685,11 @@ cdef class Plan:
         return self.g.flat
 
     @property
+    def joined(self):
+        """Whether phases of the lane axis share panels though some have a tap more."""
+        return self.g.joined
+
+    @property
     def groups(self):
         """Groups of a task, which are read and stored together."""
         return self.g.group_block

@@ -10,6 +10,7 @@ class Points:
     workers: int
     phases: int
     tile: tuple[int, int]
+    lane_axis: str
     packed_bytes: int
     shared_bytes: int
     relaid_bytes: int

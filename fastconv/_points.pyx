@@ -20,10 +20,11 @@ from fastconv._team cimport team_barrier
 from fastconv._types cimport (
     DEALT_PARTS, F11, F22, F23, F32, LARGE_RESULT, LINE, WOVEN_SOURCES, Axis, KernelTable, Load,
     Run, Scheme, Store, class_first, class_size, largest_class, log2_height, panel_height,
+    tile_vectors,
 )
 
 cdef enum:
-    VECTORS = 3               # vectors of lanes of a task
+    VECTORS = 3               # vectors of lanes of a task, if not of a column of images, and of a tile
     ROWS = 64                 # rows, of output channels and phases, whose points are kept
     MOST_OUTPUTS = 3          # of a tile along an axis
     MAX_PHASES = WOVEN_SOURCES // MOST_OUTPUTS
@@ -174,10 +175,10 @@ cdef bint multiply(
         const Call* c, const char* packed, Py_ssize_t channels, Py_ssize_t lanes,
         Py_ssize_t point_step) noexcept nogil:
     """The results of one unit for all lanes of a task; whether one is Inf or NaN."""
-    cdef Py_ssize_t number, p, q, row, height, block, line, i
-    cdef Py_ssize_t vectors = lanes // c.vector, no_tap = 0
+    cdef Py_ssize_t number, p, q, row, height, block, line, i, lane, vectors, no_tap = 0
     cdef Class k
     cdef const void* windows
+    cdef char* products
     cdef char* half
     cdef char* results = c.results
     cdef bint bad = False
@@ -191,10 +192,16 @@ cdef bint multiply(
                 row = 0
                 while row < k.rows:
                     height = panel_height(c.height, k.rows - row)
-                    c.k.tile[c.compute][log2_height(height)][vectors - 1](
-                        packed, 0, &no_tap, &windows, 1, 1, 0, 0, c.c_in, lanes, 1,
-                        c.products + (p * line + q * block + row * lanes) * c.size, lanes, False, 1,
-                    )
+                    products = c.products + (p * line + q * block + row * lanes) * c.size
+                    lane = 0
+                    # Lanes of images may be more than a tile of short vectors has.
+                    while lane < lanes:
+                        vectors = tile_vectors(lanes - lane, c.vector, VECTORS, c.height)
+                        c.k.tile[c.compute][log2_height(height)][vectors - 1](
+                            packed, 0, &no_tap, &windows, 1, 1, 0, lane, c.c_in, lanes, 1,
+                            products + lane * c.size, lanes, False, 1,
+                        )
+                        lane += vectors * c.vector
                     packed += height * c.c_in * c.size
                     row += height
                 packed += PAD
@@ -386,6 +393,7 @@ cdef void lay_out_by_batch(Call* c, Py_ssize_t samples) noexcept:
     c.by_batch = (
         c.cols.axis.shift == 1 and c.cols.tiles <= MOST_TILES and samples < LARGEST >> 12
         and 5 * c.images >= 4 * IMAGES * c.image_blocks
+        and c.c_in <= WINDOW_BYTES // (c.points * IMAGES * c.size)
     )
     c.column_lanes = IMAGES
     c.relaid_cols = (c.cols.tiles - 1) * c.cols.outputs + c.cols.points
@@ -564,6 +572,11 @@ cdef class Points:
         """Rows and lanes of the tile most work is done in."""
         lanes = ceil_div(self.c.column_units, self.c.lane_blocks) * self.c.columns_unit
         return self.c.height, round_up(lanes * self.c.column_lanes, self.c.vector)
+
+    @property
+    def lane_axis(self):
+        """What runs along the lanes: "tiles" of rows and images, or "batch": one tile's images."""
+        return "batch" if self.c.by_batch else "tiles"
 
     @property
     def packed_bytes(self):

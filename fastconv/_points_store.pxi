@@ -54,7 +54,7 @@ cdef void store_segment(
     store.bias_mask = -1
     store.channels = 1
     store.bias_step = store.pitch = store.channel_step = store.skip = store.cut = 0
-    store.streamed = False
+    store.streamed = c.streamed
     store.lane_step = n_sources * b.y_step
     store.source_step = c.size
     for i in range(c.rows.outputs):

@@ -79,6 +79,7 @@ def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:
         "tasks": points.tasks,
         "phases": points.phases,
         "tile": points.tile,
+        "lane_axis": points.lane_axis,
         "scratch_bytes": points.packed_bytes
         + points.shared_bytes
         + points.relaid_bytes

@@ -21,7 +21,7 @@ from fastconv._problem import make_problem
 ROUTES = """
 layer        | baseline                   | avx2                       | avx512
 dcgan_2      | direct batch 4x12          | direct batch 4x24          | direct batch 8x48
-dcgan_3      | direct spatial1 4x12 flat  | direct batch 4x24          | direct batch 8x48
+dcgan_3      | winograd batch 4x16        | winograd batch 4x16        | winograd batch 8x48
 dcgan_rgb    | direct spatial1 4x12       | direct spatial1 4x24 flat  | direct spatial1 8x48 flat
 unet_up1     | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x32
 unet_up4     | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48
@@ -29,16 +29,16 @@ maskrcnn     | direct spatial1 4x12 flat  | direct spatial1 4x24 flat  | direct 
 fcn8s        | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48 flat
 unet3d_up    | direct spatial2 4x12       | direct spatial2 4x24       | direct spatial2 8x32
 pose_1       | col2im 4x12                | col2im 4x24                | col2im 8x48
-pose_3       | winograd 4x12              | winograd 4x24              | winograd 8x48
+pose_3       | winograd tiles 4x12        | winograd tiles 4x24        | winograd tiles 8x48
 fsrcnn_x3    | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48
-compress_k5  | winograd 4x12              | winograd 4x24              | winograd 8x48
-decoder_k3s1 | winograd 4x12              | winograd 4x24              | winograd 8x48
-dilated      | winograd 4x12              | winograd 4x24              | winograd 8x48
+compress_k5  | winograd tiles 4x12        | winograd tiles 4x24        | winograd tiles 8x48
+decoder_k3s1 | winograd tiles 4x12        | winograd tiles 4x24        | winograd tiles 8x48
+dilated      | winograd tiles 4x12        | winograd tiles 4x24        | winograd tiles 8x48
 depthwise_up | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48
 hifigan_1    | col2im 4x12                | col2im 4x24                | col2im 8x48
-hifigan_4    | winograd 4x12              | winograd 4x24              | winograd 8x48
+hifigan_4    | winograd tiles 4x12        | winograd tiles 4x24        | winograd tiles 8x48
 istft        | col2im 4x12                | col2im 4x24                | col2im 8x48
-f64_k4s2     | winograd 4x6               | winograd 4x12              | winograd 8x24
+f64_k4s2     | winograd tiles 4x6         | winograd tiles 4x12        | winograd tiles 8x24
 gray_up4     | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48
 pyrup_rgb    | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48
 upfirdn_x4   | direct spatial0 4x12       | direct spatial0 4x24       | direct spatial0 8x48

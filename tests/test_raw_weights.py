@@ -73,8 +73,9 @@ def test_col2im_needs_a_vector_of_columns():
 @pytest.mark.parametrize(
     ("x", "w", "arguments", "tasks"),
     [
-        # An inverse short-time transform has one output channel: its hop is shared out.
-        ((1, 130, 224), (130, 1, 1024), {"stride": 256}, {1: 1, 2: 2, 3: 3, 4: 4, 64: 16}),
+        # An inverse short-time transform has one output channel: its hop is shared out, and its
+        # frames where there are more workers than vectors in the hop.
+        ((1, 130, 224), (130, 1, 1024), {"stride": 256}, {1: 1, 2: 2, 3: 3, 4: 4, 64: 64}),
         ((1, 130, 224), (130, 1, 1024), {"stride": 1024}, {1: 1, 2: 2, 4: 4, 16: 16, 64: 64}),
         # No two taps but those a whole stride apart meet, so dilation changes the phases.
         ((1, 130, 50), (130, 1, 256), {"stride": 96, "dilation": 2}, {1: 1, 2: 2, 64: 3}),
@@ -103,6 +104,31 @@ def test_raw_weights_have_tasks_for_every_worker(x, w, arguments, tasks):
                     assert plan["tasks"] == tasks[workers]
     finally:
         _isa.use(before)
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "arguments", "tasks"),
+    [
+        ((1, 70, 300), (70, 1, 64), {"stride": 16, "padding": 5}, 8),
+        ((1, 33, 301), (33, 2, 48), {"stride": 8, "padding": [(100, 0)]}, 2),
+        ((1, 40, 90, 7), (40, 1, 5, 16), {"stride": (2, 16), "padding": [(3, 2), 0]}, 5),
+        ((7, 40, 20), (40, 1, 16), {"stride": 16}, 7),
+        ((3, 40, 20), (40, 1, 16), {"stride": 16, "output_size": 300, "padding": "same"}, 3),
+    ],
+)
+def test_parts_of_a_result(x, w, arguments, tasks, isa):
+    rng = np.random.default_rng(3)
+    for dtype in ("float32", "float64"):
+        a = rng.standard_normal(x).astype(dtype)
+        b = rng.standard_normal(w).astype(dtype)
+        bias = rng.standard_normal(w[1]).astype(dtype)
+        plan = _api.explain(x, w, dtype, method="col2im", workers=64, **arguments)
+        assert plan["tasks"] >= tasks
+        alone = fastconv.conv_transpose(a, b, bias, method="col2im", workers=1, **arguments)
+        for workers in (2, 5, 64):
+            shared = fastconv.conv_transpose(
+                a, b, bias, method="col2im", workers=workers, **arguments)
+            assert shared.tobytes() == alone.tobytes()
 
 
 @pytest.mark.parametrize("shape", [(1,) * 62, (3,) * 7, (1, 1, 1), (2000,), (40, 50)])

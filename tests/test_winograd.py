@@ -47,6 +47,14 @@ LAYERS = {
     # Weights that are transformed in several blocks, and windows that all tasks share.
     "blocks": ((1, 160, 9, 9), (160, 200, 4, 4), {"stride": 2, "padding": 1}),
     "blocks-of-groups": ((1, 256, 5, 5), (256, 160, 4, 4), {"groups": 2, "stride": 2}),
+    # Lanes along the batch: whole columns of images and a part of one, in every rank.
+    "images-k4-s2": ((29, 24, 8, 8), (24, 20, 4, 4), {"stride": 2, "padding": 1}),
+    "images-k3": ((16, 33, 5, 9), (33, 9, 3, 3), {"padding": (1, 0)}),
+    "images-k5-s2": ((13, 20, 6, 3), (20, 7, 5, 5), {"stride": 2, "padding": ((2, 0), (1, 3))}),
+    "images-1d": ((32, 17, 14), (17, 12, 3), {"padding": 1}),
+    "images-rows-d2": ((16, 9, 7, 6), (9, 8, 3, 3), {"dilation": (2, 1), "padding": (3, 1)}),
+    "images-groups": ((16, 24, 4, 5), (24, 5, 4, 4), {"stride": 2, "groups": 3}),
+    "images-blocks": ((16, 160, 4, 4), (160, 200, 4, 4), {"stride": 2, "padding": 1}),
     "blocks-not-shared": ((12, 160, 16, 16), (160, 160, 4, 4), {"stride": 2, "padding": 1}),
 }
 
@@ -316,3 +324,43 @@ def test_scratch_is_bounded(name, workers):
         held = points.packed_bytes + points.shared_bytes + points.workers * points.worker_bytes
         assert held <= numbers * np.dtype(dtype).itemsize + points.workers * (4 << 20)
         assert 1 <= points.workers <= workers
+
+
+@pytest.mark.parametrize(
+    ("x", "lanes"),
+    [
+        # Of the sixteen images of a column at least four fifths must be there.
+        ((12, 40, 8, 8), "tiles"),
+        ((13, 40, 8, 8), "batch"),
+        ((17, 40, 8, 8), "tiles"),
+        ((26, 40, 8, 8), "batch"),
+        # Lines of more than eight tiles, of three outputs each, fill vectors by themselves.
+        ((16, 40, 8, 23), "batch"),
+        ((16, 40, 8, 24), "tiles"),
+        ((16, 40, 300, 8), "batch"),
+        # Windows of a column of images must fit into the scratch.
+        ((16, 2560, 8, 8), "batch"),
+        ((16, 2561, 8, 8), "refused"),
+    ],
+)
+def test_lanes_along_the_batch(x, lanes, isa):
+    problem = _problem.make_problem(x, (x[1], 40, 4, 4), 2, 1, 0, None, 1, 1, 1)
+    if lanes == "refused":
+        with pytest.raises(OverflowError, match="2561 input channels"):
+            _points.Points(problem, 0, *_isa.tiles[0], 1)
+        return
+    assert _points.Points(problem, 0, *_isa.tiles[0], 1).lane_axis == lanes
+    # Twice as many bytes: half as many channels.
+    wide = _points.Points(problem, 1, *_isa.tiles[1], 1).lane_axis
+    assert wide == ("tiles" if x[1] > 1280 else lanes)
+
+
+def test_images_have_the_same_bits_in_any_batch(isa):
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((32, 20, 7, 8)).astype(np.float32)
+    w = rng.standard_normal((20, 9, 4, 4)).astype(np.float32)
+    options = {"stride": 2, "padding": 1, "method": "winograd"}
+    whole = fastconv.conv_transpose(x, w, **options)
+    for images in (1, 5, 13, 16, 17):
+        assert whole[:images].tobytes() == fastconv.conv_transpose(
+            x[:images], w, **options).tobytes()
