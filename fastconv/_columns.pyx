@@ -23,11 +23,13 @@ from fastconv._types cimport (
 
 cdef enum:
     PIXELS = 1024               # of a block: the weights are read once for each
-    BLOCK_BYTES = 128 << 10     # of the columns of all pixels, which stay in the cache; ...
-    COLUMN_BYTES = 1920         # ... those of one pixel are not more, a number of whole tiles
+    # Vectors of the columns of all pixels, which stay in the cache, and at most of one pixel: whole
+    # tiles. Shorter vectors have fewer bytes, and so more input channels for each call of a tile.
+    BLOCK_VECTORS = 2048
+    COLUMN_VECTORS = 30
     WEIGHT_BYTES = 120 << 10    # that are fetched together: fewer columns are deeper, ...
     MAX_DEPTH = 256             # ... up to so many input channels
-    MAX_TILES = 120             # in COLUMN_BYTES, with the shortest vectors
+    MAX_TILES = COLUMN_VECTORS  # of a block, with vectors apart
     MIN_COLUMNS = 48            # of the output channels of a task
     LEAST_PART = 32             # pixels of a part of one image, which is at least ...
     OVERLAP = 8                 # times as long as what it has in common with the next
@@ -448,11 +450,10 @@ cdef Py_ssize_t count_pixels(problem, Py_ssize_t images) except -1:
     return images
 
 
-cdef Py_ssize_t block_vectors(
-        Py_ssize_t pixels, Py_ssize_t vector, Py_ssize_t size) noexcept nogil:
+cdef Py_ssize_t block_vectors(Py_ssize_t pixels) noexcept nogil:
     """Vectors of columns in a block: whole tiles, at least one."""
-    cdef Py_ssize_t bytes = TALL_VECTORS * vector * size
-    return TALL_VECTORS * clip(BLOCK_BYTES // (max(pixels, 1) * bytes), 1, COLUMN_BYTES // bytes)
+    return TALL_VECTORS * clip(
+        BLOCK_VECTORS // (max(pixels, 1) * TALL_VECTORS), 1, COLUMN_VECTORS // TALL_VECTORS)
 
 
 cdef Py_ssize_t make_cut(problem, Py_ssize_t workers, Py_ssize_t vector, Cut* cut) except -1:
@@ -493,7 +494,7 @@ def worker_bytes(problem, Py_ssize_t images, Py_ssize_t vector, Py_ssize_t size)
     """Scratch of one worker."""
     pixels = count_pixels(problem, images)
     places = sizeof(Row) + (len(problem.kernel) - 1) * sizeof(Py_ssize_t)
-    columns = block_vectors(pixels, vector, size) * vector
+    columns = block_vectors(pixels) * vector
     return round_up(min(pixels, PIXELS) * (columns * size + places), LINE)
 
 
@@ -548,7 +549,7 @@ def run(
     c.w = <const char*> w_buffer.view.buf
     c.bias = <const char*> bias_buffer.view.buf
     c.y = <char*> y_buffer.view.buf
-    c.capacity = block_vectors(c.pixels, c.vector, c.size)
+    c.capacity = block_vectors(c.pixels)
     c.depth = min(MAX_DEPTH, WEIGHT_BYTES // (c.capacity * c.vector * c.size))
     a = c.rank - 1
     # Rows of the result that follow each other are one run.
