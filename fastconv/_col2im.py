@@ -15,15 +15,22 @@ from ._problem import Problem
 #: A tile's lanes must fit into the columns of a group on every instruction set.
 LEAST_COLUMNS = 16
 
-#: "auto" takes this method up to this many pixels with any number of input channels; packing the
-#: weights for the direct method costs more than its faster products gain then.
-MOST_PIXELS = 384
+#: "auto" takes this method up to this many pixels, and no further than half of them on one axis,
+#: where minimal filtering may come in.
+MOST_PIXELS = 512
 
-#: A column costs as much to add to the result as to multiply with so many input channels, ...
-SCATTER = 80
+#: In multiply-adds of one pixel and column: adding it to the result, ...
+SCATTER = 24
 
-#: ... and with so many more divided by the taps that lie side by side in the result.
-SCATTER_RUN = 1000
+#: ... with so many more divided by the square of the taps that lie side by side in the result, two at least; ...
+SCATTER_RUN = 280
+
+#: ... what the direct method spends on packing a weight, once for all pixels, ...
+PACKING = 32
+
+#: ... and the share by which its products are slower where they read packed weights again and
+#: again. A fit to timings of both methods with 32 to 1024 pixels and 64 to 2048 input channels.
+SLOWER = 0.07
 
 #: Fewer weights than this are packed in no time.
 LEAST_WEIGHTS = 1 << 14
@@ -49,8 +56,11 @@ def suits(problem: Problem, dtype: np.dtype) -> bool:
     pixels = math.prod(problem.batch) * math.prod(problem.spatial_in)
     depth = problem.c_in // problem.groups
     run = problem.kernel[-1] if problem.dilation[-1] == 1 else 1
-    most = MOST_PIXELS * depth // (depth + SCATTER + SCATTER_RUN // run)
-    return pixels <= most
+    most = MOST_PIXELS
+    if len(problem.kernel) == 1 and problem.stride[0] < problem.kernel[0] <= 3 * problem.stride[0]:
+        most //= 2
+    lost = SCATTER + SCATTER_RUN / max(run, 2) ** 2 - SLOWER * depth
+    return pixels <= most and pixels * lost <= PACKING * depth
 
 
 def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:

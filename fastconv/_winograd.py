@@ -18,12 +18,14 @@ WIDEST = 64
 
 #: "auto" takes this method from this many channels of a group on, of x and of the result ...
 LEAST_CHANNELS = 32
+LEAST_RESULTS = 8
 
 #: ... and where the direct method is expected to take this much longer: the estimate was up to a
-#: sixth too good in the timings that it was fitted to. In multiply-adds of one core, direct takes
-#: its products, and for each element of x and of the result and for each weight that it packs as
-#: many more; what this method takes beyond packing, `_points` knows.
-LEAST_GAIN = 1.2
+#: sixth too good in the timings that it was fitted to where lanes are tiles, hardly where they are
+#: images. In multiply-adds of one core, direct takes its products, and for each element of x and
+#: of the result and for each weight that it packs as many more; what this method takes beyond
+#: packing, `_points` knows.
+LEAST_GAIN = {"tiles": 1.2, "batch": 1.05}
 PIXEL_WORK = 14
 WEIGHT_WORK = 60
 
@@ -46,7 +48,8 @@ def suits(problem: Problem, dtype: np.dtype) -> bool:
     if (
         dtype.char not in "fd"
         or len(problem.kernel) > 2
-        or min(problem.c_in, problem.c_out) < LEAST_CHANNELS * problem.groups
+        or problem.c_in < LEAST_CHANNELS * problem.groups
+        or problem.c_out < LEAST_RESULTS * problem.groups
     ):
         return False
     compute = TYPES[dtype.char].compute
@@ -62,7 +65,7 @@ def suits(problem: Problem, dtype: np.dtype) -> bool:
     weights = problem.c_in * (problem.c_out // problem.groups) * math.prod(problem.kernel)
     direct = multiply_adds(problem) + PIXEL_WORK * pixels
     packing = WEIGHT_WORK * weights
-    return (points.work + packing) * LEAST_GAIN <= direct + packing
+    return (points.work + packing) * LEAST_GAIN[points.lane_axis] <= direct + packing
 
 
 def plan(problem: Problem, dtype: np.dtype, workers: int) -> _points.Points:

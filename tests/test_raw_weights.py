@@ -16,15 +16,16 @@ def chosen(x, w, **arguments):
 @pytest.mark.parametrize(
     ("most", "channels", "kernel", "arguments"),
     [
-        # 384 * channels // (channels + 80 + 1000 // taps side by side)
-        (167, 256, 4, {"stride": 2}),
-        (233, 512, 4, {"stride": 2}),
-        (306, 512, 20, {"stride": 10}),
-        (356, 1024, 1024, {"stride": 256}),
-        (38, 64, 2, {"stride": 2}),
-        (73, 256, 4, {"stride": 2, "dilation": 2}),
-        (167, 256, 4, {"stride": 2, "channel_axis": -1}),
-        (107, 256, 4, {"stride": 2, "groups": 2}),
+        # 32 * channels // (24 + 280 / taps side by side, two at least, squared - 0.07 * channels)
+        (22, 64, 2, {"stride": 2}),
+        (107, 256, 4, {"stride": 2, "dilation": 2}),
+        (125, 256, 4, {"stride": 2, "groups": 2}),
+        # ... up to 512, or 256 where minimal filtering may be next: one axis, two or three taps.
+        (256, 256, 4, {"stride": 2}),
+        (256, 512, 20, {"stride": 10}),
+        (256, 256, 4, {"stride": 2, "channel_axis": -1}),
+        (512, 1024, 1024, {"stride": 256}),
+        (512, 1024, 4, {"stride": 1}),
     ],
 )
 def test_auto_takes_raw_weights_for_few_pixels(most, channels, kernel, arguments):
@@ -39,11 +40,11 @@ def test_auto_takes_raw_weights_for_few_pixels(most, channels, kernel, arguments
 
 def test_images_count_as_pixels():
     w = (256, 64, 2, 2)
-    # 384 * 256 // (256 + 80 + 500) = 117
-    assert chosen((13, 256, 3, 3), w) == "col2im"
-    assert chosen((14, 256, 3, 3), w) == "direct"
-    assert chosen((2, 256, 58, 1), w) == "col2im"
-    assert chosen((2, 256, 59, 1), w) == "direct"
+    # 32 * 256 / (24 + 280 / 4 - 0.07 * 256) = 107.7
+    assert chosen((11, 256, 3, 3), w) == "col2im"
+    assert chosen((12, 256, 3, 3), w) == "direct"
+    assert chosen((2, 256, 53, 1), w) == "col2im"
+    assert chosen((2, 256, 54, 1), w) == "direct"
 
 
 def test_auto_packs_few_weights():

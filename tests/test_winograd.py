@@ -178,15 +178,22 @@ def test_when_auto_takes_it(dtype, isa):
     # Enough channels on both sides ...
     assert chosen((1, 32, 128, 128), (32, 32, 3, 3), dtype, **layer) == "winograd"
     assert chosen((1, 31, 128, 128), (31, 32, 3, 3), dtype, **layer) == "direct"
-    assert chosen((1, 32, 128, 128), (32, 31, 3, 3), dtype, **layer) == "direct"
+    strided = {"stride": 2, "padding": 1}
+    assert chosen((1, 64, 128, 128), (64, 8, 4, 4), dtype, **strided) == "winograd"
+    assert chosen((1, 64, 128, 128), (64, 7, 4, 4), dtype, **strided) == "direct"
     assert chosen((1, 64, 128, 128), (64, 32, 3, 3), dtype, groups=2, **layer) == "winograd"
-    assert chosen((1, 64, 128, 128), (64, 16, 3, 3), dtype, groups=4, **layer) == "direct"
+    assert chosen((1, 64, 128, 128), (64, 32, 3, 3), dtype, groups=4, **layer) == "direct"
     # ... enough pixels for the transform of the weights ...
-    assert chosen((1, 256, 32, 24), (256, 256, 4, 4), dtype, stride=2, padding=1) == "winograd"
-    assert chosen((1, 256, 14, 14), (256, 256, 4, 4), dtype, stride=2, padding=1) == "direct"
-    # ... in rows that are long enough ...
-    assert chosen((64, 64, 8, 8), (64, 64, 4, 4), dtype, stride=2, padding=1) == "direct"
-    assert chosen((1, 64, 64, 64), (64, 64, 4, 4), dtype, stride=2, padding=1) == "winograd"
+    assert chosen((1, 256, 32, 24), (256, 256, 4, 4), dtype, **strided) == "winograd"
+    assert chosen((1, 256, 14, 14), (256, 256, 4, 4), dtype, **strided) == "col2im"
+    assert chosen((1, 64, 24, 24), (64, 64, 4, 4), dtype, **strided) == "direct"
+    # ... in rows that are long enough, or of images that are enough ...
+    assert chosen((1, 64, 64, 64), (64, 64, 4, 4), dtype, **strided) == "winograd"
+    assert chosen((64, 128, 8, 8), (128, 64, 4, 4), dtype, **strided) == "winograd"
+    assert chosen((64, 64, 8, 8), (64, 64, 4, 4), dtype, **strided) == "direct"
+    assert chosen((12, 256, 8, 8), (256, 128, 4, 4), dtype, **strided) == "direct"
+    # ... whose tiles of three outputs are full: a map of 4 has five ...
+    assert chosen((64, 256, 4, 4), (256, 128, 4, 4), dtype, **strided) == "direct"
     # ... a type and a rank that it can do, and enough work to plan for.
     assert chosen((1, 64, 40, 40), (64, 64, 3, 3), dtype, **layer) == "winograd"
     assert chosen((1, 64, 13, 13), (64, 64, 3, 3), dtype, **layer) == "direct"
