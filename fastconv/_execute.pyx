@@ -13,8 +13,8 @@ from fastconv._plan cimport Geometry, Plan, multiplies_zeros
 from fastconv._stream cimport stream_fence
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
-    MAX_AXES, MAX_WOVEN, QUAD, Axis, KernelTable, Load, Run, Store, class_first, class_size, log2_height,
-    panel_height, phase_taps, tile_vectors,
+    MAX_AXES, MAX_WOVEN, QUAD, Axis, KernelTable, Load, Run, Store, class_first, class_size,
+    log2_height, longer_phases, panel_height, phase_taps, tile_vectors, uneven,
 )
 
 cdef enum:
@@ -123,8 +123,23 @@ cdef bint next_row(const Call* c, Place* p) noexcept nogil:
     return True
 
 
+# Outer taps of a panel that are inside of the input, and the rows of x that they read.
+cdef struct Taps:
+    const Py_ssize_t* taps
+    const void* const* rows
+    Py_ssize_t n_rows
+    Py_ssize_t panel_taps            # all that the panel has
+
+
+cdef inline Taps taps_of(const Call* c, const Place* p) noexcept nogil:
+    """All outer taps of a set."""
+    cdef Taps taps
+    taps.taps, taps.rows, taps.n_rows, taps.panel_taps = c.taps, c.tap_rows, p.n_rows, p.set_taps
+    return taps
+
+
 cdef inline void run_tile(
-        const Call* c, const Place* p, Py_ssize_t panel, Py_ssize_t height, Py_ssize_t vectors,
+        const Call* c, const Taps* taps, Py_ssize_t panel, Py_ssize_t height, Py_ssize_t vectors,
         Py_ssize_t lane_taps, Py_ssize_t lane, Py_ssize_t group, Py_ssize_t ci,
         Py_ssize_t channels, char* acc, bint accumulate, Py_ssize_t tiles) noexcept nogil:
     """All taps of one panel against some tiles of lanes, for some of the input channels."""
@@ -132,16 +147,16 @@ cdef inline void run_tile(
     cdef Py_ssize_t at = g.lane.span + lane + group * g.c_in * g.components * g.pitch
     if g.by_batch:
         # x laid out anew holds all lanes and all channels.
-        at = p.lane_lo + lane + ci * g.components * g.pitch
+        at = lane + ci * g.components * g.pitch
     c.k.tile[g.compute][log2_height(height)][vectors - 1](
-        c.packed + (panel + ci * height) * g.size, g.c_in * height, c.taps, c.tap_rows, p.n_rows,
-        lane_taps, g.lane.shift, at, channels, g.pitch, g.components, acc, g.acc_pitch,
-        accumulate, tiles,
+        c.packed + (panel + ci * height) * g.size, g.c_in * height, taps.taps, taps.rows,
+        taps.n_rows, lane_taps, g.lane.shift, at, channels, g.pitch, g.components, acc,
+        g.acc_pitch, accumulate, tiles,
     )
 
 
 cdef Py_ssize_t run_panels(
-        const Call* c, const Place* p, Py_ssize_t panel, Py_ssize_t rows, Py_ssize_t vectors,
+        const Call* c, const Taps* taps, Py_ssize_t panel, Py_ssize_t rows, Py_ssize_t vectors,
         Py_ssize_t lane_taps, Py_ssize_t lane, Py_ssize_t group, Py_ssize_t ci,
         Py_ssize_t channels, char* acc, bint accumulate, Py_ssize_t tiles) noexcept nogil:
     """Panels of so many rows, one after the other; where the next one starts."""
@@ -150,12 +165,15 @@ cdef Py_ssize_t run_panels(
     while rows > 0:
         height = panel_height(g.height, rows)
         run_tile(
-            c, p, panel, height, vectors, lane_taps, lane, group, ci, channels, acc, accumulate,
-            tiles)
-        panel += height * p.set_taps * lane_taps * g.c_in
+            c, taps, panel, height, vectors, lane_taps, lane, group, ci, channels, acc,
+            accumulate, tiles)
+        panel += height * taps.panel_taps * lane_taps * g.c_in
         acc += height * g.acc_pitch * g.size
         rows -= height
     return panel
+
+
+include "_execute_joined.pxi"
 
 
 cdef void run_together(
@@ -164,10 +182,13 @@ cdef void run_together(
     """All panels of a set against some tiles of lanes; their accumulators follow each other."""
     cdef const Geometry* g = c.g
     cdef const Axis* a = &g.lane
+    cdef Taps taps = taps_of(c, p)
     cdef Py_ssize_t row_bytes = g.acc_pitch * g.size
     cdef Py_ssize_t own = p.channels * p.phases * g.components   # rows of a lane phase
     cdef Py_ssize_t group, cls, lane_taps, rows, panel, channels, ci = 0
     cdef char* acc
+    if g.by_batch:
+        lane += p.lane_lo
     while True:
         channels = min(g.depth_block, g.c_in - ci)
         load_part(c, p, ci, channels)
@@ -175,20 +196,14 @@ cdef void run_together(
             panel = panel_start(c, p, group)
             acc = first_acc + group * g.group_rows * row_bytes
             if g.joined:
-                lane_taps = a.max_taps - 1
-                panel = run_panels(
-                    c, p, panel, own * a.n_phases, vectors, lane_taps, lane, group, ci, channels,
-                    acc, ci > 0, tiles)
-                run_panels(
-                    c, p, panel, own * class_size(a, 0), vectors, 1, lane - lane_taps * a.shift,
-                    group, ci, channels, acc, True, tiles)
+                run_joined(c, p, panel, vectors, lane, group, ci, channels, acc, tiles)
                 continue
             for cls in range(a.n_classes):
                 lane_taps = phase_taps(a, class_first(a, cls))
                 rows = own * class_size(a, cls)
                 panel = run_panels(
-                    c, p, panel, rows, vectors, lane_taps, lane, group, ci, channels, acc, ci > 0,
-                    tiles)
+                    c, &taps, panel, rows, vectors, lane_taps, lane, group, ci, channels, acc,
+                    ci > 0, tiles)
                 acc += rows * row_bytes
         ci += g.depth_block
         if ci >= g.c_in:
@@ -201,7 +216,10 @@ cdef void run_apart(
     """All panels of a set against one tile of lanes, each stored before the next one."""
     cdef const Geometry* g = c.g
     cdef Py_ssize_t cls, first, lane_taps, rows, row, height, ci, channels
-    cdef Py_ssize_t panel = panel_start(c, p, 0)
+    cdef Py_ssize_t panel = panel_start(c, p, 0), at = lane
+    cdef Taps taps = taps_of(c, p)
+    if g.by_batch:
+        at += p.lane_lo
     for cls in range(g.lane.n_classes):
         first = class_first(&g.lane, cls)
         lane_taps = phase_taps(&g.lane, first)
@@ -214,8 +232,8 @@ cdef void run_apart(
                 channels = min(g.depth_block, g.c_in - ci)
                 load_part(c, p, ci, channels)
                 run_tile(
-                    c, p, panel, height, vectors, lane_taps, lane, 0, ci, channels, c.acc, ci > 0,
-                    1)
+                    c, &taps, panel, height, vectors, lane_taps, at, 0, ci, channels, c.acc,
+                    ci > 0, 1)
                 ci += g.depth_block
                 if ci >= g.c_in:
                     break

@@ -17,6 +17,9 @@ cdef void place_tap(
     cdef Py_ssize_t i, k, cls, phase, j, size, count, lane_taps
     cdef Py_ssize_t set_index = 0, set_step = 1, p = 0, phases = 1, tap = 0, n_taps = 1
     cdef const Axis* a
+    if g.joined:
+        place_joined(g, outer_tap, t, n_co, place)
+        return
     place.src = t * g.w_lane
     for i in range(g.n_outer - 1, -1, -1):
         a = &g.outer[i]
@@ -41,15 +44,7 @@ cdef void place_tap(
     j = t // g.lane.period
     size = class_size(&g.lane, 0)
     lane_taps = g.lane.max_taps
-    if g.joined:
-        # The taps that all phases have, then the last one of those that have one more.
-        lane_taps -= 1
-        if j == lane_taps:
-            place.base += n_co * g.components * g.c_in * g.lane.n_phases * lane_taps
-            lane_taps, j = 1, 0
-        else:
-            size = g.lane.n_phases
-    elif phase >= size:
+    if phase >= size:
         place.base += n_co * g.components * g.c_in * phases * n_taps * size * lane_taps
         phase -= size
         size = g.lane.n_phases - size

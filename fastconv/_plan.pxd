@@ -21,7 +21,8 @@ cdef struct Geometry:
     bint by_channel                  # channels are the neighbours in the result: store by them
     bint streamed                    # the result is larger than the caches: store past them
     bint woven                       # ... all of them, and all phases of the lane axis: whole runs
-    bint joined                      # phases of the lane axis share a panel, but for one tap more
+    bint joined                      # all phases share panels, but for the taps that some lack
+    Py_ssize_t joint                 # then: the outer axis that has taps, or any
     Py_ssize_t n_sets                # sets of outer phases that share their taps
     Py_ssize_t* set_taps             # [n_sets + 1] kernel taps of the sets before
     # how x is held

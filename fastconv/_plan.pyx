@@ -14,8 +14,8 @@ from libc.stdlib cimport free, malloc
 
 from fastconv._arith cimport balance, best_shares, ceil_div, clip, floor_div, gcd, round_up
 from fastconv._types cimport (
-    LARGE_RESULT, LINE, MAX_AXES, MAX_VECTORS, MAX_WOVEN, QUAD, TALL_VECTORS, Axis, class_first, class_size,
-    largest_class, phase_taps, tile_vectors,
+    LARGE_RESULT, LINE, MAX_AXES, MAX_VECTORS, MAX_WOVEN, QUAD, TALL_VECTORS, Axis, class_first,
+    class_size, largest_class, longer_phases, phase_taps, tile_vectors, uneven,
 )
 
 from ._threads import resolve
@@ -34,11 +34,16 @@ cdef enum:
     SHALLOW_BYTES = 1 << 14     # of x that all panels run over one after the other
     MAX_SOURCES = 2048          # phases that are interleaved at once
     LIST_TAPS = 1 << 17         # outer taps in a list
+    JOINED_TILES = 4            # tall tiles that the rows of joined phases fill at most,
+    JOINED_DEPTH = 16           # and products of each sum that they have in common at least
     SERIAL_WORK = 1 << 20       # multiply-adds and bytes below which threads do not pay
     TASKS_PER_WORKER = 4
 
 # A tile of one vector has a load for each multiply-add and runs at about two thirds of the rate.
 cdef double SINGLE_VECTOR_RATE = 0.68
+
+# Lanes along the batch: x is laid out anew, and results are far apart.
+cdef double BATCH_SHARE = 0.6
 
 # Shared scratch at most, in bytes, which keeps sums of sizes in range.
 cdef double MAX_BYTES = 2.0 ** 62
@@ -65,6 +70,7 @@ cdef void make_axis(
 
 cdef void set_classes(Axis* a, bint merged) noexcept:
     a.merged = merged
+    a.whole = False
     a.n_classes = a.n_phases
     if merged:
         a.n_classes = 1 if class_size(a, 0) == a.n_phases else 2
@@ -195,33 +201,49 @@ cdef void take_axes(
     )
 
 
-cdef bint joins(const Geometry* g) noexcept:
-    """Whether phases with one tap more than others share the panel of those others.
+cdef bint joins(Geometry* g, bint in_any_batch) noexcept:
+    """Whether phases with a tap more than others share the panels of those others.
 
-    Their last tap is added afterwards. That is the order of the taps only where the lane axis has
-    all of them; and it is worth it where few rows would fill small tiles.
+    What they have more is added afterwards. It is worth it where few rows would fill small tiles.
+    The order of a sum is another one then, unless only the lane axis has taps: `in_any_batch` says
+    that the lanes run along the same axis with any number of images.
     """
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, taps = 0, rows = g.c_out * g.components, least, longer, depth = g.c_in
+    g.joint = 0
     for i in range(g.n_outer):
         if g.outer[i].kernel > 1:
-            return False
+            g.joint = i
+            taps += 1
+    cdef const Axis* a = &g.outer[g.joint]
+    least = rows
+    for i in range(2):
+        longer = longer_phases(a)
+        least *= min(longer, a.n_phases - longer) if uneven(a) else a.n_phases
+        rows *= a.n_phases
+        depth *= a.max_taps - uneven(a)
+        a = &g.lane
     return (
-        not g.by_batch and (g.interleaved or g.by_channel) and g.lane.n_classes > 1
-        and g.lane.max_taps > 2 and g.c_out * g.components * g.lane.n_phases <= 2 * g.height
+        not g.by_batch and contiguous(&g.lane) and g.lane.stride * g.components <= MAX_SOURCES
+        and (uneven(&g.lane) or uneven(&g.outer[g.joint]))
+        and taps <= 1 and (taps == 0 or in_any_batch)
+        and least < g.height and rows <= JOINED_TILES * g.height and depth >= JOINED_DEPTH
     )
 
 
-cdef int make_sets(Geometry* g) noexcept:
+cdef int make_sets(Geometry* g, bint in_any_batch) noexcept:
     """Which outer phases share a panel: few output channels take several, so rows are full."""
     cdef Py_ssize_t rows, i, s, c, rest, taps
-    g.joined = joins(g)
-    rows = g.lane.n_phases if g.joined else largest_class(&g.lane)
-    rows *= g.c_out * g.components
+    g.joined = joins(g, in_any_batch)
+    g.outer[g.joint].whole = g.lane.whole = g.joined
+    if g.joined:
+        g.outer[g.joint].n_classes = g.lane.n_classes = 1
+    rows = g.c_out * g.components * largest_class(&g.lane)
     for i in range(g.n_outer - 1, -1, -1):
-        set_classes(
-            &g.outer[i],
-            rows < 2 * g.height and rows * largest_class(&g.outer[i]) <= ACC_ROWS,
-        )
+        if not g.outer[i].whole:
+            set_classes(
+                &g.outer[i],
+                rows < 2 * g.height and rows * largest_class(&g.outer[i]) <= ACC_ROWS,
+            )
         if g.outer[i].merged:
             rows *= largest_class(&g.outer[i])
     g.widest = MAX_VECTORS if rows < 4 and g.lane.q_hi - g.lane.q_lo > 64 else TALL_VECTORS
@@ -237,6 +259,9 @@ cdef int make_sets(Geometry* g) noexcept:
         taps = g.lane.kernel
         rest = s
         for i in range(g.n_outer - 1, -1, -1):
+            if g.outer[i].whole:
+                taps *= g.outer[i].kernel
+                continue
             c = rest % g.outer[i].n_classes
             rest //= g.outer[i].n_classes
             taps *= class_size(&g.outer[i], c) * phase_taps(
@@ -614,7 +639,7 @@ cdef class Plan:
 
         lane = d
         if not exact:
-            best = 0.6 * fill(&axes[d], vector)
+            best = BATCH_SHARE * fill(&axes[d], vector)
             for i in range(d):
                 # Stores along another axis than the last are scattered.
                 score = fill(&axes[i], vector) * (1.0 if i == d - 1 else 0.5)
@@ -626,7 +651,8 @@ cdef class Plan:
             )
         self.rank, self.lane = d, lane
         take_axes(g, axes, d, lane, w_steps, images)
-        if make_sets(g) < 0:
+        # The batch is chosen for at most 0.6, and the last axis where it has as much.
+        if make_sets(g, lane == d - 1 and fill(&g.lane, vector) >= BATCH_SHARE) < 0:
             raise MemoryError(f"no memory for the plan of {g.n_sets} sets of phases")
         make_blocks(g, 1 if self.macs + x_bytes + y_bytes < SERIAL_WORK else resolve(workers))
         # Elements that share their memory may be more than could be copied.
@@ -686,7 +712,7 @@ cdef class Plan:
 
     @property
     def joined(self):
-        """Whether phases of the lane axis share panels though some have a tap more."""
+        """Whether all phases share panels though some have taps more."""
         return self.g.joined
 
     @property

@@ -168,24 +168,38 @@ cdef struct Axis:
     Py_ssize_t max_taps              # taps of the phases of the first class
     Py_ssize_t span                  # (max_taps - 1) * shift
     Py_ssize_t q_lo, q_hi            # the q that reach the window
-    bint merged                      # phases with equally many taps share a class
+    bint merged                      # phases with equally many taps share a class,
+    bint whole                       # or all of them do, see _execute_joined.pxi
     Py_ssize_t n_classes
     Py_ssize_t x_step, y_step
 
 
+cdef inline Py_ssize_t longer_phases(const Axis* a) noexcept nogil:
+    """How many phases have `max_taps` taps; the others have one less."""
+    return a.kernel - (a.max_taps - 1) * a.period
+
+
+cdef inline bint uneven(const Axis* a) noexcept nogil:
+    """Whether some phases have a tap more than others."""
+    return longer_phases(a) < a.n_phases
+
+
 cdef inline Py_ssize_t class_first(const Axis* a, Py_ssize_t c) noexcept nogil:
     """The first phase of class `c`."""
+    if a.whole:
+        return 0
     if not a.merged:
         return c
-    return 0 if c == 0 else a.kernel - (a.max_taps - 1) * a.period
+    return 0 if c == 0 else longer_phases(a)
 
 
 cdef inline Py_ssize_t class_size(const Axis* a, Py_ssize_t c) noexcept nogil:
     """How many phases class `c` has."""
+    if a.whole:
+        return a.n_phases
     if not a.merged:
         return 1
-    cdef Py_ssize_t longer = a.kernel - (a.max_taps - 1) * a.period
-    return longer if c == 0 else a.n_phases - longer
+    return longer_phases(a) if c == 0 else a.n_phases - longer_phases(a)
 
 
 cdef inline Py_ssize_t largest_class(const Axis* a) noexcept nogil:
