@@ -121,5 +121,8 @@ CLASSES: dict[str, Layer] = {
     "float64": _dense(dtype="float64"),
     "complex64": _dense(dtype="complex64"),
     "complex128": _dense(dtype="complex128"),
+    "few_outputs_odd": Layer(1, 64, 3, (128, 128), 5, 2, 2, 1),
+    "small_maps": Layer(64, 128, 64, (8, 8), 4, 2, 1),
+    "large_result": Layer(1, 64, 32, (256, 256), 2, 2),
     "small": Layer(1, 4, 4, (8, 8), 3, 2, 1),
 }

@@ -17,7 +17,8 @@ import fastconv
 from fastconv import _api, _col2im, _direct, _isa, _methods
 from fastconv._problem import make_problem
 
-#: Method, axis along the lanes, rows x lanes of the tile; "flat" where lanes run on over rows.
+#: Method, axis along the lanes, rows x lanes of the tile; "flat" where lanes run on over rows,
+#: "joined" where phases share panels though some have a tap more.
 ROUTES = """
 layer        | baseline                   | avx2                       | avx512
 dcgan_2      | direct batch 4x12          | direct batch 4x24          | direct batch 8x48
@@ -41,7 +42,7 @@ istft        | col2im 4x12                | col2im 4x24                | col2im 
 f64_k4s2     | winograd tiles 4x6         | winograd tiles 4x12        | winograd tiles 8x24
 gray_up4     | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48
 pyrup_rgb    | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48
-upfirdn_x4   | direct spatial0 4x12       | direct spatial0 4x24       | direct spatial0 8x48
+upfirdn_x4   | direct spatial0 4x12 joined | direct spatial0 4x24 joined | direct spatial0 8x48 joined
 idwt2_db4    | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48
 """
 
@@ -64,8 +65,8 @@ def route(layer):
     words.append("{}x{}".format(*told["tile"]))
     if told["method"] == "direct":
         problem = problem_of(layer.x_shape, layer.w_shape, **layer.options)
-        if _direct.contiguous_plan(problem, np.dtype(layer.dtype), 1).flat:
-            words.append("flat")
+        plan = _direct.contiguous_plan(problem, np.dtype(layer.dtype), 1)
+        words += ["flat"] * plan.flat + ["joined"] * plan.joined
     return " ".join(words)
 
 
