@@ -334,7 +334,7 @@ def _empty(problem: Problem, dtype: np.dtype[Any]) -> NDArray[Any]:
         )
     try:
         if size >= large_result:
-            return np.ndarray(problem.shape, dtype, ResultMemory(size))
+            return np.ndarray(problem.shape, dtype, cast(Any, ResultMemory(size)))
         return np.empty(problem.shape, dtype)
     except ValueError:
         raise ValueError(

@@ -10,6 +10,7 @@ import numpy as np
 from . import _columns, _isa, _threads
 from ._direct import COMPUTE, bias_numbers
 from ._dtypes import TYPES
+from ._plan import multiply_adds
 from ._problem import Problem
 
 #: A tile's lanes must fit into the columns of a group on every instruction set.
@@ -22,14 +23,16 @@ MOST_PIXELS = 512
 #: In multiply-adds of one pixel and column: adding it to the result, ...
 SCATTER = 24
 
-#: ... with so many more divided by the square of the taps that lie side by side in the result, two at least; ...
+#: ... with so many more divided by the square of the taps that lie side by side in the result,
+#: two at least; ...
 SCATTER_RUN = 280
 
 #: ... what the direct method spends on packing a weight, once for all pixels, ...
-PACKING = 32
+PACKING = 36
 
 #: ... and the share by which its products are slower where they read packed weights again and
-#: again. A fit to timings of both methods with 32 to 1024 pixels and 64 to 2048 input channels.
+#: again; this method makes those that are cropped as well. A fit to timings of both methods with
+#: 32 to 1024 pixels and 64 to 2048 input channels.
 SLOWER = 0.07
 
 #: Fewer weights than this are packed in no time.
@@ -59,8 +62,11 @@ def suits(problem: Problem, dtype: np.dtype) -> bool:
     most = MOST_PIXELS
     if len(problem.kernel) == 1 and problem.stride[0] < problem.kernel[0] <= 3 * problem.stride[0]:
         most //= 2
-    lost = SCATTER + SCATTER_RUN / max(run, 2) ** 2 - SLOWER * depth
-    return pixels <= most and pixels * lost <= PACKING * depth
+    if pixels > most:
+        return False
+    made = multiply_adds(problem) / (pixels * weights)
+    lost = SCATTER + SCATTER_RUN / max(run, 2) ** 2 + (1 - made - SLOWER) * depth
+    return pixels * lost <= PACKING * depth
 
 
 def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:

@@ -14,8 +14,15 @@ cdef class Buffer:
     cdef Py_buffer view
 
 
+# A large piece of memory: `size` bytes from `start` on.
+cdef struct Block:
+    Py_ssize_t size
+    char* start
+
+
 cdef class Memory:
-    cdef char* block
+    cdef void* block
+    cdef Block* large
     cdef char* start
 
 

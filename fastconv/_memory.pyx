@@ -57,19 +57,16 @@ cdef enum:
 large_result = LARGE_RESULT
 
 
-# Memory of a result: `size` bytes from `start` on.
-cdef struct Block:
-    Py_ssize_t size
-    char* start
-
-# The block of the last large result that was given up, for the next one: fresh memory has to be
-# cleared by the system first, which takes as long as many a layer's products.
-cdef Block* kept = NULL
+# The blocks of the last large result and of the last large scratch that were given up, for the
+# next ones: fresh memory has to be cleared by the system first, which takes as long as many a
+# layer's products.
+cdef Block* kept_result = NULL
+cdef Block* kept_scratch = NULL
 
 
-cdef Block* take_block(Py_ssize_t size) noexcept:
+cdef Block* take_block(Block** kept, Py_ssize_t size) noexcept:
     """The block that is kept, if its size fits, or a new one; NULL if there is no memory."""
-    cdef Block* block = fastconv_exchange(&kept, NULL)
+    cdef Block* block = fastconv_exchange(kept, NULL)
     if block != NULL and size <= block.size <= size + size // 2:
         return block
     PyMem_RawFree(block)
@@ -81,11 +78,11 @@ cdef Block* take_block(Py_ssize_t size) noexcept:
     return block
 
 
-cdef void give_block(Block* block) noexcept:
+cdef void give_block(Block** kept, Block* block) noexcept:
     """Keep a block instead of the one before it."""
     if block.size <= MOST_KEPT:
         fastconv_lend_pages(block.start, block.size)
-        block = fastconv_exchange(&kept, block)
+        block = fastconv_exchange(kept, block)
     PyMem_RawFree(block)
 
 
@@ -102,13 +99,13 @@ cdef class ResultMemory:
 
     def __cinit__(self, Py_ssize_t size):
         self.size = size
-        self.block = take_block(size)
+        self.block = take_block(&kept_result, size)
         if self.block == NULL:
             raise MemoryError(f"no memory for a result of {size} bytes")
 
     def __dealloc__(self):
         if self.block != NULL:
-            give_block(self.block)
+            give_block(&kept_result, self.block)
 
     def __getbuffer__(self, Py_buffer* view, int flags):
         PyBuffer_FillInfo(view, self, self.block.start, self.size, False, flags)
@@ -129,17 +126,25 @@ cdef class Buffer:
 @cython.final
 @cython.freelist(8)
 cdef class Memory:
-    """Bytes of any content from a cache line on, freed with the object."""
+    """Bytes of scratch, of any content, from a cache line on, given up with the object."""
 
     def __cinit__(self, Py_ssize_t size):
-        self.block = <char*> PyMem_RawMalloc(size + LINE)
-        if self.block == NULL:
+        if size >= LARGE_RESULT:
+            self.large = take_block(&kept_scratch, size)
+            if self.large != NULL:
+                self.start = self.large.start
+        else:
+            self.block = PyMem_RawMalloc(size + LINE)
+            if self.block != NULL:
+                self.start = aligned(self.block)
+        if self.start == NULL:
             raise MemoryError(f"no memory for {size} bytes of scratch")
-        if size >= HUGE:
-            fastconv_want_huge_pages(self.block, size)
-        self.start = aligned(self.block)
+        if HUGE <= size < LARGE_RESULT:
+            fastconv_want_huge_pages(<char*> self.block, size)
 
     def __dealloc__(self):
+        if self.large != NULL:
+            give_block(&kept_scratch, self.large)
         PyMem_RawFree(self.block)
 
 

@@ -216,7 +216,7 @@ cdef bint joins(Geometry* g, bint in_any_batch) noexcept:
             taps += 1
     cdef const Axis* a = &g.outer[g.joint]
     least = rows
-    for i in range(2):
+    for _ in range(2):
         longer = longer_phases(a)
         least *= min(longer, a.n_phases - longer) if uneven(a) else a.n_phases
         rows *= a.n_phases

@@ -1,10 +1,11 @@
 """The driver of the winograd method: transforms, products at points, inverse transforms.
 
 Tiles of the phases' outputs, from all rows and images, are the lanes of the vectors; of large
-batches of small images a column of tiles has the same tile of several images. A task transforms the windows of x of some lanes, which all phases share, multiplies them by the
-transformed weights point by point, and brings the products back into outputs, which it stores
-interleaved. Weights become up to four times as many when they are transformed: the same team of
-threads does that block by block, where they would not fit into the promised scratch at once.
+batches of small images a column of lanes is the same tile of several images. A task transforms the
+windows of x of some lanes, which all phases share, multiplies them by the transformed weights point
+by point, and brings the products back into outputs, which it stores interleaved. Weights become up
+to four times as many when they are transformed: the same team of threads does that block by block,
+where they would not fit into the promised scratch at once.
 """
 
 import math
@@ -24,7 +25,7 @@ from fastconv._types cimport (
 )
 
 cdef enum:
-    VECTORS = 3               # vectors of lanes of a task, if not of a column of images, and of a tile
+    VECTORS = 3               # vectors of lanes of a tile, and of a task unless a column has more
     ROWS = 64                 # rows, of output channels and phases, whose points are kept
     MOST_OUTPUTS = 3          # of a tile along an axis
     MAX_PHASES = WOVEN_SOURCES // MOST_OUTPUTS

@@ -60,9 +60,10 @@ def test_up_to_four_tall_tiles_of_rows_are_joined(isa):
 
 @pytest.mark.parametrize("dtype", ("float32", "float64", "complex64", "int16", "float16"))
 @pytest.mark.parametrize("channels", ((1, 1, 1), (3, 2, 1), (4, 2, 2)))
-@pytest.mark.parametrize(("kernel", "stride", "dilation"), [(81, 4, 1), (9, 4, 3), (7, 2, 1), (11, 5, 1)])
-def test_joined_sums_are_those_of_lanes_along_the_batch(channels, kernel, stride, dilation, dtype, isa):
+@pytest.mark.parametrize("axis", [(81, 4, 1), (9, 4, 3), (7, 2, 1), (11, 5, 1)])
+def test_joined_sums_are_those_of_lanes_along_the_batch(channels, axis, dtype, isa):
     c_in, c_out, groups = channels
+    kernel, stride, dilation = axis
     rng = np.random.default_rng(1)
     x, w = ((rng.standard_normal(shape) * 9) for shape in (
         (48, c_in, 60), (c_in, c_out, kernel)))

@@ -42,7 +42,7 @@ istft        | col2im 4x12                | col2im 4x24                | col2im 
 f64_k4s2     | winograd tiles 4x6         | winograd tiles 4x12        | winograd tiles 8x24
 gray_up4     | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48
 pyrup_rgb    | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48
-upfirdn_x4   | direct spatial0 4x12 joined | direct spatial0 4x24 joined | direct spatial0 8x48 joined
+upfirdn_x4   | direct spatial0 4x12 joined| direct spatial0 4x24 joined| direct spatial0 8x48 joined
 idwt2_db4    | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48
 """
 

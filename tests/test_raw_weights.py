@@ -16,10 +16,10 @@ def chosen(x, w, **arguments):
 @pytest.mark.parametrize(
     ("most", "channels", "kernel", "arguments"),
     [
-        # 32 * channels // (24 + 280 / taps side by side, two at least, squared - 0.07 * channels)
-        (22, 64, 2, {"stride": 2}),
-        (107, 256, 4, {"stride": 2, "dilation": 2}),
-        (125, 256, 4, {"stride": 2, "groups": 2}),
+        # 36 * channels // (24 + 280 / taps side by side, two at least, squared - 0.07 * channels)
+        (25, 64, 2, {"stride": 2}),
+        (121, 256, 4, {"stride": 2, "dilation": 2}),
+        (141, 256, 4, {"stride": 2, "groups": 2}),
         # ... up to 512, or 256 where minimal filtering may be next: one axis, two or three taps.
         (256, 256, 4, {"stride": 2}),
         (256, 512, 20, {"stride": 10}),
@@ -40,11 +40,22 @@ def test_auto_takes_raw_weights_for_few_pixels(most, channels, kernel, arguments
 
 def test_images_count_as_pixels():
     w = (256, 64, 2, 2)
-    # 32 * 256 / (24 + 280 / 4 - 0.07 * 256) = 107.7
-    assert chosen((11, 256, 3, 3), w) == "col2im"
-    assert chosen((12, 256, 3, 3), w) == "direct"
-    assert chosen((2, 256, 53, 1), w) == "col2im"
-    assert chosen((2, 256, 54, 1), w) == "direct"
+    # 36 * 256 / (24 + 280 / 4 - 0.07 * 256) = 121.1
+    assert chosen((13, 256, 3, 3), w) == "col2im"
+    assert chosen((14, 256, 3, 3), w) == "direct"
+    assert chosen((2, 256, 60, 1), w) == "col2im"
+    assert chosen((2, 256, 61, 1), w) == "direct"
+
+
+def test_products_that_are_cropped_count():
+    # Of maps of 4 x 4 with padding 1 there are (14 / 16)**2 in the result, of 8 x 8 (30 / 32)**2:
+    # 36 * 1024 / (24 + 280 / 16 + (1 - 0.766 - 0.07) * 1024) = 176 pixels.
+    w = (1024, 64, 4, 4)
+    padded = {"stride": 2, "padding": 1}
+    assert chosen((10, 1024, 4, 4), w, **padded) == "col2im"
+    assert chosen((12, 1024, 4, 4), w, **padded) == "direct"
+    assert chosen((16, 1024, 4, 4), w, stride=2) == "col2im"
+    assert chosen((4, 1024, 8, 8), w, **padded) == "col2im"
 
 
 def test_auto_packs_few_weights():
