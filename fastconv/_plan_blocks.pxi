@@ -1,0 +1,253 @@
+# How work is cut into blocks that stay in the cache, and tasks for every worker. Part of _plan.pyx.
+
+cdef Py_ssize_t flat_pitch(const Geometry* g, Py_ssize_t row_block) noexcept:
+    """Numbers from one channel to the next where `row_block` rows follow each other."""
+    cdef Py_ssize_t slots = row_block + g.outer[g.n_outer - 1].span
+    cdef Py_ssize_t pitch = g.lane.span + slots * g.row_pitch + g.vector
+    # A multiple of a page would put all channels into the same set of the cache.
+    return pitch + g.vector if pitch * g.size % 4096 == 0 else pitch
+
+
+cdef double flat_fill(
+        const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows, Py_ssize_t block) noexcept:
+    """The same as `row_fill` when the rows of each block follow each other."""
+    cdef Py_ssize_t used = n_rows // block * round_up(block * g.row_pitch, g.vector)
+    used += round_up(n_rows % block * g.row_pitch, g.vector)
+    return <double> n_rows * lanes / used
+
+
+# What the cuts share: lengths in q, and how many tasks are wanted.
+cdef struct Cut:
+    Py_ssize_t lanes, rows           # positions q along the lanes and along the rows' axis
+    Py_ssize_t others                # places on all other axes, images and groups
+    Py_ssize_t other_taps            # taps of one phase on all other axes
+    Py_ssize_t slot                  # bytes that one position of a held row takes
+    Py_ssize_t workers, wanted
+
+
+cdef Py_ssize_t together(const Geometry* g) noexcept:
+    """Rows of accumulators that one output channel has, but for its components."""
+    cdef Py_ssize_t rows = g.lane.n_phases, last = g.n_outer - 1, i
+    for i in range(g.n_outer):
+        if g.outer[i].merged and not (g.gathered and i == last):
+            rows *= largest_class(&g.outer[i])
+    if g.gathered:
+        # All phases of the rows' axis, for each row of a task.
+        rows *= g.outer[last].n_phases * g.row_block
+    return rows
+
+
+cdef void cut_groups(Geometry* g, Cut* cut) noexcept:
+    """As many groups as can be stored together; they share the lists of rows and results."""
+    cdef const Axis* rows = &g.outer[g.n_outer - 1]
+    cdef Py_ssize_t taps = cut.other_taps * rows.max_taps
+    cdef Py_ssize_t slot = g.depth_block * g.components * g.size
+    cdef Py_ssize_t c_out = max(g.c_out, 1), own = c_out * g.components * together(g)
+    cdef Py_ssize_t lanes, most = 1
+    if (
+        not g.by_batch and g.depth_block >= g.c_in and own <= ACC_ROWS
+        and (g.interleaved or g.by_channel)
+    ):
+        if g.by_channel:
+            most = max(ACC_ROWS, min(own * ceil_div(LINE, c_out * g.element), 4 * ACC_ROWS))
+            most //= own
+        else:
+            lanes = round_up(max(cut.lanes, 1), g.vector)
+            most = ACC_BYTES // 4 // (own * lanes * g.size)
+        lanes = g.lane.span + 3 * g.vector
+        most = min(most, ROWS_BYTES // (taps * slot * lanes))
+        # Tasks are made of groups, rows and other positions.
+        most = min(most, cut.others * g.groups * cut.rows // cut.wanted)
+    g.n_group_blocks = ceil_div(g.groups, max(1, most))
+    g.group_block = ceil_div(g.groups, g.n_group_blocks)
+    g.n_group_blocks = ceil_div(g.groups, g.group_block)
+    cut.others *= g.n_group_blocks
+    cut.slot = g.group_block * slot
+
+
+cdef void cut_lanes(Geometry* g, const Cut* cut) noexcept:
+    """The whole axis if a row of it fits into a task, else as many lanes as do."""
+    cdef Py_ssize_t per_row = cut.other_taps * g.outer[g.n_outer - 1].max_taps * cut.slot
+    cdef Py_ssize_t places = max(cut.others * cut.rows, 1), fitting, pieces, most
+    g.lane_block = max(cut.lanes, 1)
+    if per_row * (g.lane.span + round_up(g.lane_block, g.vector)) > 2 * ROWS_BYTES:
+        fitting = ROWS_BYTES // per_row - g.lane.span
+        g.lane_block = max(fitting // (3 * g.vector) * 3 * g.vector, g.vector)
+    # Channels that are read in parts are read again for each tile.
+    if g.depth_block < g.c_in:
+        g.lane_block = 3 * g.vector
+        if per_row * (g.lane.span + g.lane_block) > ROWS_LIMIT:
+            g.lane_block = g.vector
+    # One row of lanes is the only parallel axis of a 1-D problem: cut it too, evenly, but into
+    # pieces that are longer than their halo.
+    pieces = ceil_div(cut.lanes, g.lane_block)
+    most = max(pieces, cut.lanes // (3 * g.vector + 2 * g.lane.span))
+    if cut.others * cut.rows * pieces < cut.wanted and most >= cut.workers:
+        pieces = max(pieces, ceil_div(cut.wanted, places))
+        pieces = min(round_up(pieces, cut.workers), most // cut.workers * cut.workers)
+    g.lane_block = min(
+        g.lane_block, round_up(ceil_div(max(cut.lanes, 1), max(pieces, 1)), g.vector)
+    )
+    g.n_lane_blocks = ceil_div(cut.lanes, g.lane_block)
+    g.pitch = g.lane.span + round_up(g.lane_block, g.vector)
+    if g.pitch * g.size % 4096 == 0:
+        g.pitch += g.vector
+
+
+cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
+    """As many rows as fit and leave every worker some tasks; they share the halo of rows."""
+    cdef const Axis* rows = &g.outer[g.n_outer - 1]
+    cdef Py_ssize_t block, held_bytes, tasks
+    cdef double best = 0, score
+    g.row_block = 1
+    g.row_slots = rows.max_taps
+    g.row_pitch = g.lane.n_in + g.lane.span
+    # Short rows may leave the last vector of each half empty: run on into the next row then.
+    g.flat = (
+        not g.by_batch and cut.rows > 1 and rows.shift == 1 and g.depth_block >= g.c_in
+        and g.n_lane_blocks == 1 and cut.lanes < 8 * g.vector
+        and flat_fill(g, cut.lanes, cut.rows, min(cut.rows, 4))
+        > 1.02 * row_fill(cut.lanes, g.vector)
+    )
+    if rows.shift == 1 and g.depth_block >= g.c_in and not g.by_batch:
+        for block in range(1, min(cut.rows, MAX_ROW_BLOCK) + 1):
+            if g.flat:
+                score = flat_fill(g, cut.lanes, cut.rows, block)
+                held_bytes = cut.other_taps * cut.slot * flat_pitch(g, block)
+            else:
+                # Each task reads the rows that its first row's taps reach back to.
+                score = <double> block / (block + 0.25 * rows.span)
+                held_bytes = cut.other_taps * (block + rows.span) * cut.slot * g.pitch
+            # Where there are many output channels, their blocks can make up for fewer tasks.
+            tasks = cut.others * g.n_lane_blocks * ceil_div(cut.rows, block)
+            tasks *= clip(g.c_out // 32, 1, 4)
+            if block > 1 and (held_bytes > ROWS_BYTES or tasks < cut.wanted):
+                break
+            # A twentieth of the time is not worth shorter blocks.
+            score *= min(1.0, balance(tasks, cut.workers) + 0.05)
+            if score >= best:
+                best = score
+                g.row_block = block
+        if not g.flat and cut.rows > 0:
+            # As many blocks, of equal size.
+            g.row_block = ceil_div(cut.rows, ceil_div(cut.rows, g.row_block))
+        g.row_slots = g.row_block + rows.span
+    g.rows_bytes = round_up(cut.other_taps * g.row_slots * cut.slot * g.pitch, 64)
+    if g.flat:
+        g.pitch = flat_pitch(g, g.row_block)
+        g.rows_bytes = round_up(cut.other_taps * cut.slot * g.pitch, 64)
+    if g.gathered:
+        g.row_block = min(cut.rows, max(1, GATHERED_RESULTS // rows.stride))
+    g.n_row_blocks = ceil_div(cut.rows, g.row_block)
+
+
+cdef void lay_out_by_batch(Geometry* g) noexcept:
+    """Sizes of the copy of x that lanes along the batch read instead of rows of their task."""
+    cdef Py_ssize_t i
+    g.rows_bytes = 0
+    g.pitch = g.lane.n_in
+    g.pixel_step = g.c_in * g.components * g.pitch
+    if g.pixel_step >= 16 * g.vector:
+        # An odd number of vectors, so that pixels do not meet in one set of the cache.
+        g.pixel_step = (ceil_div(g.pixel_step, g.vector) // 2 * 2 + 1) * g.vector
+    g.relaid = g.groups * g.pixel_step
+    for i in range(g.n_outer):
+        g.relaid *= g.outer[i].n_in
+    # The last tile reads all its lanes.
+    g.relaid += 3 * g.vector
+
+
+cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
+    """Blocks of output channels whose accumulators and weights stay in the cache; the tasks."""
+    cdef Py_ssize_t places = cut.others * g.n_row_blocks * g.n_lane_blocks
+    cdef Py_ssize_t channel_bytes = g.taps * g.c_in * g.components * g.size
+    cdef Py_ssize_t sources = g.components * together(g), kept, fewest, shares
+    kept = ACC_ROWS * (4 if g.gathered or g.by_channel else 1)
+    fewest = 32 if g.by_channel else 8
+    g.channel_block = min(
+        max(1, kept // sources), max(fewest, PACKED_BYTES // max(channel_bytes, 1)))
+    if places < cut.wanted:
+        shares = ceil_div(cut.wanted, max(places, 1))
+        g.channel_block = min(g.channel_block, max(1, ceil_div(g.c_out, shares)))
+    if g.channel_block > 8:
+        g.channel_block = g.channel_block // 8 * 8
+    if g.group_block > 1:
+        g.channel_block = g.c_out
+    g.channel_block = min(g.channel_block, max(g.c_out, 1))
+    g.n_channel_blocks = ceil_div(g.c_out, g.channel_block)
+    g.woven = (
+        g.by_channel and g.n_group_blocks == 1 and g.n_channel_blocks == 1
+        and contiguous(&g.lane) and g.lane.y_step == g.groups * g.c_out * g.element
+        and g.lane.stride * g.groups * g.c_out * g.components <= MAX_WOVEN
+    )
+    # Tasks that share a place read its rows of x again, unless x is laid out anew; a few more of
+    # them are worth it where they share out better.
+    g.channel_tasks = g.n_channel_blocks
+    if not g.by_batch:
+        fewest = min(g.n_channel_blocks, max(1, ceil_div(cut.wanted, max(places, 1))))
+        g.channel_tasks = best_shares(places, fewest, g.n_channel_blocks, cut.workers)
+    g.tasks = places * g.channel_tasks
+    g.workers = max(1, min(cut.workers, g.tasks))
+    g.group_rows = g.channel_block * sources
+    set_strip(g, g.group_block * g.group_rows)
+
+
+cdef void set_strip(Geometry* g, Py_ssize_t rows) noexcept:
+    """How many lanes of `rows` rows are accumulated before they are stored."""
+    cdef Py_ssize_t tile = g.widest * g.vector, lanes, bytes
+    g.strip = tile_vectors(g.lane_block, g.vector, g.widest, g.height) * g.vector
+    # Rows that are not stored together are stored panel by panel.
+    if not g.interleaved and not g.by_channel:
+        rows = g.height
+    elif not g.gathered:
+        lanes = round_up(g.row_block * g.row_pitch if g.flat else g.lane_block, g.vector)
+        g.strip = min(lanes, max(1, ACC_BYTES // (rows * g.size) // tile) * tile)
+    bytes = held(g.outer, g.n_outer, -1) * g.depth_block * g.components * g.size
+    bytes *= g.strip + g.lane.span
+    g.shallow = g.depth_block >= g.c_in and bytes <= SHALLOW_BYTES
+    g.acc_pitch = g.strip
+    if g.acc_pitch * g.size % 1024 == 0:
+        g.acc_pitch += g.vector
+    g.acc_bytes = round_up(max(rows * g.acc_pitch, g.height * tile) * g.size, 64)
+
+
+cdef void make_blocks(Geometry* g, Py_ssize_t workers) noexcept:
+    """Cut the work into blocks that stay in the cache and tasks for every worker."""
+    cdef Cut cut
+    cdef const Axis* rows = &g.outer[g.n_outer - 1]
+    cdef Py_ssize_t i
+    cut.lanes = g.lane.q_hi - g.lane.q_lo
+    cut.rows = rows.q_hi - rows.q_lo
+    cut.others = g.images
+    cut.other_taps = 1
+    for i in range(g.n_outer - 1):
+        cut.other_taps *= g.outer[i].max_taps
+        cut.others *= g.outer[i].q_hi - g.outer[i].q_lo
+    cut.workers = workers
+    cut.wanted = 1 if workers == 1 else TASKS_PER_WORKER * workers
+    # Along the batch the lanes are far apart in the result, so its rows are collected first.
+    g.gathered = (
+        g.by_batch and not g.by_channel and cut.rows > 0 and covers(rows)
+        and rows.y_step == g.element
+    )
+    g.relaid = 0
+    cut_groups(g, &cut)
+    cut_lanes(g, &cut)
+    cut_rows(g, &cut)
+    g.slot_step = g.group_block * g.depth_block * g.components * g.pitch
+    if g.by_batch:
+        lay_out_by_batch(g)
+    cut_channels(g, &cut)
+    # Outer taps with their rows, sources, and a row of zeros.
+    g.list_taps = cut.other_taps * rows.max_taps
+    g.list_sources = max(g.lane.n_phases, g.group_block * g.channel_block)
+    if g.gathered:
+        g.list_sources = max(g.list_sources, g.row_block * rows.stride)
+    if g.woven:
+        g.list_sources = g.lane.stride * g.groups * g.c_out
+    g.list_sources *= g.components
+    g.list_bytes = 64 + round_up(
+        g.list_taps * (sizeof(Py_ssize_t) + sizeof(void*)) + g.list_sources * sizeof(void*)
+        + max(3 * g.vector, QUAD) * g.size, 64,
+    )
+    g.packed = g.groups * g.c_out * g.components * g.c_in * g.taps
