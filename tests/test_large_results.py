@@ -6,6 +6,7 @@ A batch whose images are small results by themselves gives the same numbers with
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 
 import numpy as np
@@ -157,6 +158,8 @@ def test_memory_of_many_threads():
 
 
 def test_at_most_one_block_is_kept(run_python):
+    if sys.platform != "linux":
+        pytest.skip("resident memory is read from /proc")
     printed = run_python(
         PEAK + """
 import gc, numpy as np, fastconv
@@ -170,7 +173,7 @@ for channels in (8, 80, 9, 30, 12, 60, 10):
 """
     )
     sizes = [int(line) for line in printed.split()]
-    # 320 MiB are not kept at all; of the others one is, and 240 MiB with what Python has.
+    # 320 MiB are not kept at all; of the others the last one is, of 240 MiB at most.
     assert max(sizes) - min(sizes) <= 270 << 20
     assert sizes[1] < sizes[0] + (8 << 20)
     assert sizes[-1] < sizes[0] + (24 << 20)
