@@ -113,14 +113,14 @@ cdef bint joins(Geometry* g, bint in_any_batch) noexcept:
     The order of a sum is another one then, unless only the lane axis has taps: `in_any_batch` says
     that the lanes run along the same axis with any number of images.
     """
-    cdef Py_ssize_t i, taps = 0, rows = g.c_out * g.components, least, longer, depth = g.c_in
+    cdef Py_ssize_t i, taps = 0, rows = g.c_out * g.components, least = rows, longer
+    cdef Py_ssize_t depth = g.c_in
     g.joint = 0
     for i in range(g.n_outer):
         if g.outer[i].kernel > 1:
             g.joint = i
             taps += 1
     cdef const Axis* a = &g.outer[g.joint]
-    least = rows
     for _ in range(2):
         longer = longer_phases(a)
         least *= min(longer, a.n_phases - longer) if uneven(a) else a.n_phases

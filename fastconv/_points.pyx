@@ -391,6 +391,7 @@ cdef void lay_out_by_batch(Call* c, Py_ssize_t samples) noexcept:
     """Whether a column of tiles is made of images, and the copy of x that it is read from."""
     cdef const Axis* a = &c.rows.axis
     c.image_blocks = ceil_div(c.images, IMAGES)
+    # The copy may be some times as large as x, whose elements may be repeated ones: no overflow.
     c.by_batch = (
         c.cols.axis.shift == 1 and c.cols.tiles <= MOST_TILES and samples < LARGEST >> 12
         and 5 * c.images >= 4 * IMAGES * c.image_blocks
@@ -398,9 +399,7 @@ cdef void lay_out_by_batch(Call* c, Py_ssize_t samples) noexcept:
     )
     c.column_lanes = IMAGES
     c.relaid_cols = (c.cols.tiles - 1) * c.cols.outputs + c.cols.points
-    c.relaid_rows = (
-        ((c.rows.tiles - 1) * c.rows.outputs + c.rows.points) * a.shift
-    )
+    c.relaid_rows = ((c.rows.tiles - 1) * c.rows.outputs + c.rows.points) * a.shift
     if not c.by_batch:
         c.image_blocks = c.images
         c.column_lanes = c.cols.axis.shift
