@@ -294,6 +294,15 @@ cdef inline void store_some(
                 sources[j][first + u] + bias[j & mask], <element_t*> (o + j * step))
 
 
+cdef inline void hand_over(
+        char* to, const char* run, Py_ssize_t size, bint streamed) noexcept nogil:
+    """Write what was collected of a run."""
+    if streamed:
+        stream_run(to, run, size)
+    else:
+        copy_run(to, run, size)
+
+
 cdef void store_dense(
         const real_t** sources, const real_t* biases, element_t* dst, const Store* s,
         Py_ssize_t low, Py_ssize_t high) noexcept nogil:
@@ -301,7 +310,7 @@ cdef void store_dense(
 
     They are interleaved in registers; the compiler makes shuffles of these loops.
     """
-    cdef Py_ssize_t size = sizeof(element_t), i, c, n, lanes, at, first, u = low
+    cdef Py_ssize_t size = sizeof(element_t), i, c, n, lanes, kept, at, first, u = low
     cdef const real_t* bias
     cdef const real_t* s0
     cdef const real_t* s1
@@ -326,6 +335,7 @@ cdef void store_dense(
             n = QUAD
             u = high - QUAD
         lanes = n if s.streamed or n >= QUAD else QUAD
+        kept = n * s.n_sources * size - skip - cut
         first = s.at + u
         o = <char*> (dst + s.n_sources * u)
         if s.n_sources == 1:
@@ -337,12 +347,8 @@ cdef void store_dense(
                 b0 = bias[0]
                 for i in range(lanes):
                     deposit[real_t, element_t](s0[i] + b0, &to[i])
-                if s.streamed:
-                    stream_run(o + c * s.channel_step, <char*> run, n * s.n_sources * size)
-                elif collected:
-                    copy_run(
-                        o + c * s.channel_step + skip, <char*> run + skip,
-                        n * s.n_sources * size - skip - cut)
+                if collected:
+                    hand_over(o + c * s.channel_step + skip, <char*> run + skip, kept, s.streamed)
         elif s.n_sources == 2:
             for c in range(s.channels):
                 bias = biases + c * s.bias_step
@@ -355,12 +361,8 @@ cdef void store_dense(
                 for i in range(lanes):
                     deposit[real_t, element_t](s0[i] + b0, &to[2 * i])
                     deposit[real_t, element_t](s1[i] + b1, &to[2 * i + 1])
-                if s.streamed:
-                    stream_run(o + c * s.channel_step, <char*> run, n * s.n_sources * size)
-                elif collected:
-                    copy_run(
-                        o + c * s.channel_step + skip, <char*> run + skip,
-                        n * s.n_sources * size - skip - cut)
+                if collected:
+                    hand_over(o + c * s.channel_step + skip, <char*> run + skip, kept, s.streamed)
         elif s.n_sources == 3:
             for c in range(s.channels):
                 bias = biases + c * s.bias_step
@@ -376,12 +378,8 @@ cdef void store_dense(
                     deposit[real_t, element_t](s0[i] + b0, &to[3 * i])
                     deposit[real_t, element_t](s1[i] + b1, &to[3 * i + 1])
                     deposit[real_t, element_t](s2[i] + b2, &to[3 * i + 2])
-                if s.streamed:
-                    stream_run(o + c * s.channel_step, <char*> run, n * s.n_sources * size)
-                elif collected:
-                    copy_run(
-                        o + c * s.channel_step + skip, <char*> run + skip,
-                        n * s.n_sources * size - skip - cut)
+                if collected:
+                    hand_over(o + c * s.channel_step + skip, <char*> run + skip, kept, s.streamed)
         else:
             for c in range(s.channels):
                 bias = biases + c * s.bias_step
@@ -400,12 +398,8 @@ cdef void store_dense(
                     deposit[real_t, element_t](s1[i] + b1, &to[4 * i + 1])
                     deposit[real_t, element_t](s2[i] + b2, &to[4 * i + 2])
                     deposit[real_t, element_t](s3[i] + b3, &to[4 * i + 3])
-                if s.streamed:
-                    stream_run(o + c * s.channel_step, <char*> run, n * s.n_sources * size)
-                elif collected:
-                    copy_run(
-                        o + c * s.channel_step + skip, <char*> run + skip,
-                        n * s.n_sources * size - skip - cut)
+                if collected:
+                    hand_over(o + c * s.channel_step + skip, <char*> run + skip, kept, s.streamed)
         u += n
 
 

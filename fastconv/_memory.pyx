@@ -14,11 +14,18 @@ cdef extern from *:
     #if defined(__linux__)
     #include <stdint.h>
     #include <sys/mman.h>
+    #include <unistd.h>
+    /* Advice about the whole pages of a piece of memory and no others: the system rounds up. */
+    static void fastconv_advise(char *start, size_t size, int advice) {
+        uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+        uintptr_t skip = (page - (uintptr_t)start % page) % page;
+        if (size > skip)
+            (void)madvise(start + skip, (size - skip) / page * page, advice);
+    }
     #endif
     static void fastconv_want_huge_pages(char *start, size_t size) {
     #if defined(MADV_HUGEPAGE)
-        uintptr_t skip = (4096 - (uintptr_t)start % 4096) % 4096;
-        (void)madvise(start + skip, size - skip, MADV_HUGEPAGE);
+        fastconv_advise(start, size, MADV_HUGEPAGE);
     #else
         (void)start;
         (void)size;
@@ -38,8 +45,7 @@ cdef extern from *:
     /* The system may take these pages back whenever it needs memory, and not before. */
     static void fastconv_lend_pages(char *start, size_t size) {
     #if defined(MADV_FREE)
-        uintptr_t skip = (4096 - (uintptr_t)start % 4096) % 4096;
-        (void)madvise(start + skip, (size - skip) / 4096 * 4096, MADV_FREE);
+        fastconv_advise(start, size, MADV_FREE);
     #else
         (void)start;
         (void)size;
@@ -51,7 +57,7 @@ cdef extern from *:
 
 cdef enum:
     HUGE = 1 << 22         # bytes from which on large pages are asked for, as NumPy does
-    HEAD = 4096            # bytes of a block before its own: what is lent begins behind them
+    HEAD = 64              # bytes of a block before its own, which are not lent
     MOST_KEPT = 1 << 28    # bytes of a block that is kept
 
 large_result = LARGE_RESULT
