@@ -18,7 +18,8 @@ from fastconv._memory cimport Buffer, Memory, enter_fenv, fenv_t, kernel_table, 
 from fastconv._prefetch cimport prefetch_far
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
-    LINE, MAX_AXES, TALL_VECTORS, KernelTable, Run, Store, log2_height, panel_height, tile_vectors,
+    LINE, MAX_AXES, TALL_VECTORS, KernelTable, Run, Store, log2_height, one_row, panel_height,
+    tile_vectors,
 )
 
 cdef enum:
@@ -147,10 +148,7 @@ cdef void fill(const Columns* c, Py_ssize_t task) noexcept nogil:
     cdef Py_ssize_t plane, channel, row, rest, a, u
     cdef const void* zeros = c.scratch
     cdef char* y
-    cdef Store s
-    s.n_sources = s.channels = 1
-    s.bias_mask = s.bias_step = s.pitch = s.at = s.channel_step = s.skip = s.cut = 0
-    s.streamed = False
+    cdef Store s = one_row()
     s.source_step = c.size
     s.lane_step = c.y_step[last]
     memset(c.scratch, 0, width * c.size)

@@ -7,14 +7,14 @@ first task begins.
 from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memcpy, memset
 
-from fastconv._arith cimport ceil_div, clip, floor_div
+from fastconv._arith cimport ceil_div, clip, floor_div, round_up
 from fastconv._memory cimport Buffer, Memory, enter_fenv, fenv_t, kernel_table, leave_fenv
 from fastconv._plan cimport Geometry, Plan, multiplies_zeros
 from fastconv._stream cimport stream_fence
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
     MAX_AXES, MAX_WOVEN, QUAD, Axis, KernelTable, Load, Run, Store, class_first, class_size,
-    log2_height, longer_phases, panel_height, phase_taps, tile_vectors, uneven,
+    log2_height, longer_phases, one_row, panel_height, phase_taps, tile_vectors, uneven,
 )
 
 cdef enum:
@@ -365,12 +365,10 @@ cdef void fill_task(const Call* c, Py_ssize_t first, Py_ssize_t stop) noexcept n
     cdef Py_ssize_t row, rest, i, channel, u, width = 3 * g.vector
     cdef const void* zeros[2]
     cdef char* y
-    cdef Store s
+    cdef Store s = one_row()
     zeros[0] = zeros[1] = c.zeros
     s.n_sources = g.components
     s.bias_mask = g.components - 1
-    s.channels = 1
-    s.bias_step = s.pitch = s.at = s.channel_step = s.skip = s.cut = 0
     s.streamed = g.streamed
     s.lane_step = g.lane.y_step
     s.source_step = g.element // g.components
@@ -419,7 +417,7 @@ cdef void run_stage_task(
     elif stage == RELAY:
         relay_task(&mine, task)
     elif stage == FILL:
-        memset(mine.zeros, 0, max(3 * mine.g.vector, QUAD) * mine.g.size)
+        memset(mine.zeros, 0, round_up(3 * mine.g.vector, QUAD) * mine.g.size)
         fill_task(&mine, task * mine.per_fill, min((task + 1) * mine.per_fill, mine.fills))
     else:
         run_task(&mine, task)

@@ -1,20 +1,28 @@
 # How accumulators get into the result. Part of _execute.pyx.
 
-cdef bint outer_result(const Call* c, const Place* p, Py_ssize_t phase, char** y) noexcept nogil:
-    """Where outer phase `phase` of the set writes; False if outside of the window."""
+cdef bint other_result(const Call* c, const Place* p, Py_ssize_t other, char** y) noexcept nogil:
+    """Where phase `other` of all outer axes but the last writes; False if outside of the window."""
     cdef const Axis* a
-    cdef Py_ssize_t i, o, own
+    cdef Py_ssize_t i, o
     y[0] = p.y
-    for i in range(c.g.n_outer - 1, -1, -1):
+    for i in range(c.g.n_outer - 2, -1, -1):
         a = &c.g.outer[i]
-        own = phase
-        if i > 0:
-            own = phase % p.size[i]
-            phase //= p.size[i]
-        o = result_at(a, p.q[i], p.first[i] + own)
+        o = result_at(a, p.q[i], p.first[i] + other % p.size[i])
+        other //= p.size[i]
         if o < 0 or o >= a.n_out:
             return False
         y[0] += o * a.y_step
+    return True
+
+
+cdef bint outer_result(const Call* c, const Place* p, Py_ssize_t phase, char** y) noexcept nogil:
+    """Where outer phase `phase` of the set writes; False if outside of the window."""
+    cdef Py_ssize_t last = c.g.n_outer - 1
+    cdef const Axis* a = &c.g.outer[last]
+    cdef Py_ssize_t o = result_at(a, p.q[last], p.first[last] + phase % p.size[last])
+    if o < 0 or o >= a.n_out or not other_result(c, p, phase // p.size[last], y):
+        return False
+    y[0] += o * a.y_step
     return True
 
 
@@ -37,8 +45,12 @@ cdef inline const char* block_bias(const Call* c, const Place* p) noexcept nogil
 
 
 cdef void store_interleaved(
-        const Call* c, const Place* p, Py_ssize_t q, Py_ssize_t n) noexcept nogil:
-    """Store lanes whose phases are neighbours, of one channel or of all: whole runs."""
+        const Call* c, const Place* p, Py_ssize_t q, Py_ssize_t n,
+        Py_ssize_t turns) noexcept nogil:
+    """Store lanes whose phases are neighbours, of one channel or of all: whole runs.
+
+    So many turns of rows, a flat row's pitch apart, have the same lanes.
+    """
     cdef const Geometry* g = c.g
     cdef Py_ssize_t stride = g.lane.stride
     cdef Py_ssize_t own = p.channels * g.components
@@ -46,58 +58,67 @@ cdef void store_interleaved(
     cdef Py_ssize_t number = g.element // g.components
     cdef bint dense = g.woven or g.lane.y_step == g.element
     cdef double biases[MAX_WOVEN]
-    cdef Py_ssize_t groups = 1 if g.woven or p.channels == 1 else p.groups
-    cdef Py_ssize_t group, phase, r, part, at
+    cdef Py_ssize_t turn, phase, other, r, part, at
     # The lanes with a position inside of the window.
     cdef Py_ssize_t low = clip(floor_div(g.lane.crop, stride) - q, 0, n)
     cdef Py_ssize_t high = clip(ceil_div(g.lane.crop + g.lane.n_out, stride) - q, low, n)
-    cdef const char* bias
+    # Phases of the last outer axis that are neighbours there are rows of one turn.
+    cdef Py_ssize_t last = g.n_outer - 1
+    cdef const Axis* rows = &g.outer[last]
+    cdef bint evenly = p.size[last] * rows.dilation == rows.stride and (g.streamed or g.flat)
+    cdef Py_ssize_t phases = p.size[last] if evenly else 1, step = rows.stride // phases, start
+    cdef const char* bias = block_bias(c, p)
     cdef char* y
     # Complex numbers are interleaved too where they are dense, else each part by itself.
     cdef Py_ssize_t calls = 1 if dense else parts
     cdef Py_ssize_t width = parts // calls
-    cdef Store s
+    cdef Store s = one_row()
     if high == low:
         return
+    s.n_sources = stride * width
     s.bias_mask = -1 if g.woven else width - 1
     s.bias_step = parts
-    s.channels = 1 if g.woven else p.channels
-    s.pitch = parts * g.acc_pitch
-    # Of groups with one channel each the groups take the place of the channels.
-    if p.channels == 1 and not g.woven:
-        s.channels = p.groups
-        s.pitch = g.group_rows * g.acc_pitch
-    s.channel_step = g.y_channel
-    s.lane_step = stride * g.lane.y_step
-    s.source_step = number if dense else g.lane.y_step
     if g.woven:
+        bias = <const char*> biases
         for r in range(stride):
             memcpy(<char*> biases + r * parts * g.size, block_bias(c, p), parts * g.size)
-    s.at = p.tile_lane + low
+    else:
+        s.groups, s.group_pitch = p.groups, g.group_rows * g.acc_pitch
+        s.channels, s.pitch = p.channels, parts * g.acc_pitch
+    s.phases = phases
+    s.turn = g.row_pitch
     s.n = high - low
     s.skip = max(0, g.lane.crop - (q + low) * stride) * width
     s.cut = max(0, (q + high) * stride - g.lane.crop - g.lane.n_out) * width
-    s.n_sources = stride * width
+    s.channel_step = g.y_channel
+    s.row_step = step * rows.y_step
+    s.lane_step = stride * g.lane.y_step
+    s.source_step = number if dense else g.lane.y_step
     s.streamed = g.streamed
-    for phase in range(p.phases):
-        if not outer_result(c, p, phase, &y):
+    for turn in range(p.phases // phases):
+        phase = turn * phases
+        # The rows inside of the window.
+        start = result_at(rows, p.q[last], p.first[last] + phase % p.size[last])
+        s.first = clip(ceil_div(-start, step), 0, turns * phases)
+        s.rows = clip(floor_div(rows.n_out - 1 - start, step) + 1, s.first, turns * phases)
+        s.rows -= s.first
+        if s.rows == 0 or not other_result(c, p, phase // p.size[last], &y):
             continue
-        y += ((q + low) * stride - g.lane.crop) * g.lane.y_step
-        for group in range(groups):
-            for r in range(stride):
-                for part in range(parts):
-                    at = r * parts + part if dense else part * stride + r
-                    c.sources[at] = (
-                        acc_row(c, p, group + part // own, phase, r)
-                        + part % own * g.acc_pitch * g.size
-                    )
-            for part in range(calls):
-                bias = block_bias(c, p) + (group * own + part) * g.size
-                if g.woven:
-                    bias = <const char*> biases
-                c.k.store[c.code](
-                    c.sources + part * stride, bias,
-                    y + group * g.c_out * g.y_channel + part * number, &s)
+        y += (
+            (start + s.first * step) * rows.y_step
+            + ((q + low) * stride - g.lane.crop) * g.lane.y_step
+        )
+        s.at = p.tile_lane + low + s.first // phases * s.turn
+        s.first %= phases
+        for part in range(calls):
+            for other in range(phases):
+                for r in range(stride):
+                    for at in range(width):
+                        c.sources[(other * stride + r) * width + at] = (
+                            acc_row(c, p, (part + at) // own, phase + other, r)
+                            + (part + at) % own * g.acc_pitch * g.size
+                        )
+            c.k.store[c.code](c.sources, bias + part * g.size, y + part * number, &s)
 
 
 cdef void store_phase(
@@ -109,12 +130,10 @@ cdef void store_phase(
     cdef Py_ssize_t low = clip(ceil_div(-offset, g.lane.stride), 0, n)
     cdef Py_ssize_t high = clip(
         floor_div(g.lane.n_out - 1 - offset, g.lane.stride) + 1, low, n)
-    cdef Store s
+    cdef Store s = one_row()
     if high > low:
         s.n_sources = n_sources
         s.bias_mask = -1
-        s.channels = 1
-        s.bias_step = s.pitch = s.channel_step = s.skip = s.cut = 0
         s.streamed = g.streamed
         s.at = p.tile_lane + low
         s.n = high - low
@@ -174,22 +193,25 @@ cdef void store_runs(
     `height` rows of one panel, from `row_0` on; or all that was accumulated, if it is 0.
     """
     cdef const Geometry* g = c.g
-    cdef Py_ssize_t last = g.n_outer - 1, done = 0, q, run
+    cdef Py_ssize_t last = g.n_outer - 1, done = 0, q, run, turns
     while done < n:
         q = p.lane_lo + lane + done
         run = n - done
+        turns = 1
         if g.flat:
             q = (lane + done) % g.row_pitch
             p.q[last] = p.row_lo + (lane + done) // g.row_pitch
             run = min(run, g.row_pitch - q)
+            if q == 0 and not height and (g.interleaved or g.woven):
+                turns = max(1, (n - done) // g.row_pitch)
         p.tile_lane = done
         if height:
             store_panel(c, p, row_0, height, class_0, q, run)
         elif g.interleaved or g.woven:
-            store_interleaved(c, p, q, run)
+            store_interleaved(c, p, q, run, turns)
         else:
             store_by_channel(c, p, q, run)
-        done += run
+        done += turns * run
 
 
 cdef void store_gathered(
@@ -206,13 +228,11 @@ cdef void store_gathered(
     cdef const char* row
     cdef char* y
     cdef bint inside
-    cdef Store s
+    cdef Store s = one_row()
     s.bias_mask = g.components - 1
     s.bias_step = g.components
     s.channels = p.channels
     s.pitch = g.components * g.acc_pitch
-    s.at = s.skip = s.cut = 0
-    s.streamed = False
     s.n = n
     s.channel_step = g.y_channel
     s.lane_step = g.lane.y_step

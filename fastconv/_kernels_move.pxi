@@ -11,6 +11,23 @@ cdef union Bits:
     uint32_t bits
 
 
+# How many sources are neighbours that follow each other in a row, carried by a type.
+cdef struct Ways1:
+    char unused
+cdef struct Ways2:
+    char unused
+cdef struct Ways3:
+    char unused
+cdef struct Ways4:
+    char unused
+
+ctypedef fused ways_t:
+    Ways1
+    Ways2
+    Ways3
+    Ways4
+
+
 cdef inline float half_to_float(uint16_t h) noexcept nogil:
     """Exact: the exponent is moved by a multiplication, which makes subnormals normal too."""
     cdef Bits b
@@ -303,104 +320,23 @@ cdef inline void hand_over(
         copy_run(to, run, size)
 
 
-cdef void store_dense(
-        const real_t** sources, const real_t* biases, element_t* dst, const Store* s,
-        Py_ssize_t low, Py_ssize_t high) noexcept nogil:
-    """Lanes [low, high) of one to four sources whose results follow each other.
-
-    They are interleaved in registers; the compiler makes shuffles of these loops.
-    """
-    cdef Py_ssize_t size = sizeof(element_t), i, c, n, lanes, kept, at, first, u = low
-    cdef const real_t* bias
-    cdef const real_t* s0
-    cdef const real_t* s1
-    cdef const real_t* s2
-    cdef const real_t* s3
-    cdef real_t b0, b1, b2, b3
-    cdef char* o
-    cdef element_t* to
-    cdef element_t run[4 * STREAMED]
-    # Lanes that do not fill a vector are interleaved as if they did, and some copied.
-    cdef bint collected = s.streamed or high - low < QUAD
-    cdef Py_ssize_t skip = s.skip * size if low == 0 else 0
-    cdef Py_ssize_t cut = s.cut * size if high == s.n else 0
-    while u < high:
-        n = high - u
-        if s.streamed:
-            n = min(n, STREAMED)
-        elif n >= QUAD:
-            n = n // QUAD * QUAD
-        elif high - low >= QUAD:
-            # The last ones are moved back, and some stored twice.
-            n = QUAD
-            u = high - QUAD
-        lanes = n if s.streamed or n >= QUAD else QUAD
-        kept = n * s.n_sources * size - skip - cut
-        first = s.at + u
-        o = <char*> (dst + s.n_sources * u)
-        if s.n_sources == 1:
-            for c in range(s.channels):
-                bias = biases + c * s.bias_step
-                at = c * s.pitch + first
-                to = &run[0] if collected else <element_t*> (o + c * s.channel_step)
-                s0 = sources[0] + at
-                b0 = bias[0]
-                for i in range(lanes):
-                    deposit[real_t, element_t](s0[i] + b0, &to[i])
-                if collected:
-                    hand_over(o + c * s.channel_step + skip, <char*> run + skip, kept, s.streamed)
-        elif s.n_sources == 2:
-            for c in range(s.channels):
-                bias = biases + c * s.bias_step
-                at = c * s.pitch + first
-                to = &run[0] if collected else <element_t*> (o + c * s.channel_step)
-                s0 = sources[0] + at
-                s1 = sources[1] + at
-                b0 = bias[0]
-                b1 = bias[1 & s.bias_mask]
-                for i in range(lanes):
-                    deposit[real_t, element_t](s0[i] + b0, &to[2 * i])
-                    deposit[real_t, element_t](s1[i] + b1, &to[2 * i + 1])
-                if collected:
-                    hand_over(o + c * s.channel_step + skip, <char*> run + skip, kept, s.streamed)
-        elif s.n_sources == 3:
-            for c in range(s.channels):
-                bias = biases + c * s.bias_step
-                at = c * s.pitch + first
-                to = &run[0] if collected else <element_t*> (o + c * s.channel_step)
-                s0 = sources[0] + at
-                s1 = sources[1] + at
-                s2 = sources[2] + at
-                b0 = bias[0]
-                b1 = bias[1 & s.bias_mask]
-                b2 = bias[2 & s.bias_mask]
-                for i in range(lanes):
-                    deposit[real_t, element_t](s0[i] + b0, &to[3 * i])
-                    deposit[real_t, element_t](s1[i] + b1, &to[3 * i + 1])
-                    deposit[real_t, element_t](s2[i] + b2, &to[3 * i + 2])
-                if collected:
-                    hand_over(o + c * s.channel_step + skip, <char*> run + skip, kept, s.streamed)
-        else:
-            for c in range(s.channels):
-                bias = biases + c * s.bias_step
-                at = c * s.pitch + first
-                to = &run[0] if collected else <element_t*> (o + c * s.channel_step)
-                s0 = sources[0] + at
-                s1 = sources[1] + at
-                s2 = sources[2] + at
-                s3 = sources[3] + at
-                b0 = bias[0]
-                b1 = bias[1 & s.bias_mask]
-                b2 = bias[2 & s.bias_mask]
-                b3 = bias[3 & s.bias_mask]
-                for i in range(lanes):
-                    deposit[real_t, element_t](s0[i] + b0, &to[4 * i])
-                    deposit[real_t, element_t](s1[i] + b1, &to[4 * i + 1])
-                    deposit[real_t, element_t](s2[i] + b2, &to[4 * i + 2])
-                    deposit[real_t, element_t](s3[i] + b3, &to[4 * i + 3])
-                if collected:
-                    hand_over(o + c * s.channel_step + skip, <char*> run + skip, kept, s.streamed)
-        u += n
+cdef inline void interleave(
+        const real_t** sources, Py_ssize_t at, real_t b0, real_t b1, real_t b2, real_t b3,
+        Py_ssize_t ways, Py_ssize_t lanes, element_t* to) noexcept nogil:
+    """to[ways*u + i] = sources[i][at + u] + b_i for u < lanes, i < ways: the compiler makes shuffles of it."""
+    cdef Py_ssize_t u
+    cdef const real_t* s0 = sources[0] + at
+    cdef const real_t* s1 = sources[1 if ways > 1 else 0] + at
+    cdef const real_t* s2 = sources[2 if ways > 2 else 0] + at
+    cdef const real_t* s3 = sources[3 if ways > 3 else 0] + at
+    for u in range(lanes):
+        deposit[real_t, element_t](s0[u] + b0, &to[ways * u])
+        if ways > 1:
+            deposit[real_t, element_t](s1[u] + b1, &to[ways * u + 1])
+        if ways > 2:
+            deposit[real_t, element_t](s2[u] + b2, &to[ways * u + 2])
+        if ways > 3:
+            deposit[real_t, element_t](s3[u] + b3, &to[ways * u + 3])
 
 
 cdef inline void stream_wide(
@@ -443,39 +379,193 @@ cdef inline void store_wide(
         u += QUAD
 
 
+cdef void store_direct(
+        const real_t** sources, const real_t* biases, element_t* dst, const Store* s,
+        Py_ssize_t low, Py_ssize_t high, ways_t* tag) noexcept nogil:
+    """Lanes [low, high), a vector or more, of one to four sources whose results follow each other."""
+    cdef Py_ssize_t n = (high - low) // QUAD * QUAD, group, channel, k = 0, r, left, at, u, ways
+    cdef element_t block[4 * QUAD]
+    cdef const real_t* bias
+    cdef const real_t** row
+    cdef real_t b0, b1, b2, b3
+    cdef element_t* to
+    cdef element_t* last
+    if ways_t is Ways1:
+        ways = 1
+    elif ways_t is Ways2:
+        ways = 2
+    elif ways_t is Ways3:
+        ways = 3
+    else:
+        ways = 4
+    for group in range(s.groups):
+        for channel in range(s.channels):
+            bias = biases + k * s.bias_step
+            b0 = bias[0]
+            b1 = bias[1 & s.bias_mask] if ways > 1 else b0
+            b2 = bias[2 & s.bias_mask] if ways > 2 else b0
+            b3 = bias[3 & s.bias_mask] if ways > 3 else b0
+            to = <element_t*> (<char*> (dst + ways * low) + k * s.channel_step)
+            k += 1
+            at = group * s.group_pitch + channel * s.pitch + s.at + low
+            row = sources + s.first * ways
+            left = s.phases - s.first
+            for r in range(s.rows):
+                interleave[real_t, element_t](row, at, b0, b1, b2, b3, ways, n, to)
+                if n < high - low:
+                    # The last ones are moved back, and some stored twice.
+                    u = high - low - QUAD
+                    interleave[real_t, element_t](row, at + u, b0, b1, b2, b3, ways, QUAD, block)
+                    last = to + ways * u
+                    for u in range(ways * QUAD):
+                        last[u] = block[u]
+                to = <element_t*> (<char*> to + s.row_step)
+                row += ways
+                left -= 1
+                if left == 0:
+                    left = s.phases
+                    row = sources
+                    at += s.turn
+
+
+cdef void store_collected(
+        const real_t** sources, const real_t* biases, element_t* dst, const Store* s,
+        ways_t* tag) noexcept nogil:
+    """Rows of one to four sources whose results follow each other, collected before they are written.
+
+    Lanes that do not fill a vector are interleaved as if they did. Rows that follow each other in
+    memory are written together, so that few lines are written in parts.
+    """
+    cdef Py_ssize_t size = sizeof(element_t), group, channel, k = 0, r, left, at, u, n, ways
+    cdef Py_ssize_t begun = 0, filled = 0
+    cdef element_t run[4 * STREAMED]
+    cdef char* place = <char*> dst
+    cdef const real_t* bias
+    cdef const real_t** row
+    cdef real_t b0, b1, b2, b3
+    cdef char* to
+    if ways_t is Ways1:
+        ways = 1
+    elif ways_t is Ways2:
+        ways = 2
+    elif ways_t is Ways3:
+        ways = 3
+    else:
+        ways = 4
+    for group in range(s.groups):
+        for channel in range(s.channels):
+            bias = biases + k * s.bias_step
+            b0 = bias[0]
+            b1 = bias[1 & s.bias_mask] if ways > 1 else b0
+            b2 = bias[2 & s.bias_mask] if ways > 2 else b0
+            b3 = bias[3 & s.bias_mask] if ways > 3 else b0
+            to = <char*> dst + k * s.channel_step
+            k += 1
+            at = group * s.group_pitch + channel * s.pitch + s.at
+            row = sources + s.first * ways
+            left = s.phases - s.first
+            for r in range(s.rows):
+                u = 0
+                while u < s.n:
+                    n = min(s.n - u, STREAMED)
+                    if filled > begun and (
+                        s.skip or filled + ways * (n + QUAD) > 4 * STREAMED
+                        or to + ways * u * size != place + filled * size
+                    ):
+                        hand_over(
+                            place + begun * size, <char*> &run[begun], (filled - begun) * size,
+                            s.streamed)
+                        filled = begun
+                    if filled == begun:
+                        begun = s.skip if u == 0 else 0
+                        filled = 0
+                        place = to + ways * u * size
+                    interleave[real_t, element_t](
+                        row, at + u, b0, b1, b2, b3, ways, (n + QUAD - 1) // QUAD * QUAD,
+                        &run[filled])
+                    filled += ways * n
+                    u += n
+                filled -= s.cut
+                to += s.row_step
+                row += ways
+                left -= 1
+                if left == 0:
+                    left = s.phases
+                    row = sources
+                    at += s.turn
+    hand_over(place + begun * size, <char*> &run[begun], (filled - begun) * size, s.streamed)
+
+
+cdef void store_scattered(
+        const real_t** sources, const real_t* biases, element_t* dst, const Store* s,
+        Py_ssize_t low, Py_ssize_t high, bint only_ends) noexcept nogil:
+    """Rows of any steps: lanes [low, high), all of whose sources are stored, and the ends."""
+    cdef Py_ssize_t group, channel, k = 0, r, left, at, stop
+    cdef bint wide = (
+        s.source_step == <Py_ssize_t> sizeof(element_t) and s.n_sources >= 4
+        and high - low >= QUAD
+    )
+    cdef const real_t* bias
+    cdef const real_t** row
+    cdef element_t* to
+    for group in range(s.groups):
+        for channel in range(s.channels):
+            bias = biases + k * s.bias_step
+            to = <element_t*> (<char*> dst + k * s.channel_step)
+            k += 1
+            at = group * s.group_pitch + channel * s.pitch + s.at
+            row = sources + s.first * s.n_sources
+            left = s.phases - s.first
+            for r in range(s.rows):
+                if s.skip:
+                    stop = s.n_sources - s.cut if high == 0 else s.n_sources
+                    store_some[real_t, element_t](row, bias, to, s, s.skip, stop, at, 0, 1)
+                if not only_ends and wide:
+                    store_wide[real_t, element_t](row, bias, to, s, at, low, high)
+                elif not only_ends:
+                    store_some[real_t, element_t](
+                        row, bias, to, s, 0, s.n_sources, at, low, high)
+                if s.cut and high >= low:
+                    store_some[real_t, element_t](
+                        row, bias, to, s, 0, s.n_sources - s.cut, at, high, s.n)
+                to = <element_t*> (<char*> to + s.row_step)
+                row += s.n_sources
+                left -= 1
+                if left == 0:
+                    left = s.phases
+                    row = sources
+                    at += s.turn
+
+
 cdef void store(
         const real_t** sources, const real_t* biases, element_t* dst,
         const Store* s) noexcept nogil:
-    cdef Py_ssize_t size = sizeof(element_t), c, at, stop
-    cdef const real_t* bias
-    cdef element_t* to
+    cdef Py_ssize_t size = sizeof(element_t)
     # The lanes of which all sources are stored.
     cdef Py_ssize_t low = 1 if s.skip else 0
     cdef Py_ssize_t high = s.n - 1 if s.cut else s.n
-    cdef bint neighbours = s.source_step == size
-    cdef bint dense = neighbours and s.n_sources <= 4 and s.lane_step == s.n_sources * size
-    cdef bint wide = neighbours and s.n_sources >= 4 and high - low >= QUAD
-    if dense and s.n < QUAD and not s.streamed:
-        store_dense[real_t, element_t](sources, biases, dst, s, 0, s.n)
-        return
-    if dense:
-        store_dense[real_t, element_t](sources, biases, dst, s, low, high)
-        if not s.skip and not s.cut:
-            return
-    for c in range(s.channels):
-        bias = biases + c * s.bias_step
-        at = c * s.pitch + s.at
-        to = <element_t*> (<char*> dst + c * s.channel_step)
-        if s.skip:
-            stop = s.n_sources - s.cut if high == 0 else s.n_sources
-            store_some[real_t, element_t](sources, bias, to, s, s.skip, stop, at, 0, 1)
-        if wide and not dense:
-            store_wide[real_t, element_t](sources, bias, to, s, at, low, high)
-        elif not dense:
-            store_some[real_t, element_t](sources, bias, to, s, 0, s.n_sources, at, low, high)
-        if s.cut and high >= low:
-            store_some[real_t, element_t](
-                sources, bias, to, s, 0, s.n_sources - s.cut, at, high, s.n)
+    if s.source_step != size or s.lane_step != s.n_sources * size or s.n_sources > 4:
+        store_scattered[real_t, element_t](sources, biases, dst, s, low, high, False)
+    elif s.streamed or high - low < QUAD:
+        if s.n_sources == 1:
+            store_collected[real_t, element_t, Ways1](sources, biases, dst, s, NULL)
+        elif s.n_sources == 2:
+            store_collected[real_t, element_t, Ways2](sources, biases, dst, s, NULL)
+        elif s.n_sources == 3:
+            store_collected[real_t, element_t, Ways3](sources, biases, dst, s, NULL)
+        else:
+            store_collected[real_t, element_t, Ways4](sources, biases, dst, s, NULL)
+    else:
+        if s.n_sources == 1:
+            store_direct[real_t, element_t, Ways1](sources, biases, dst, s, low, high, NULL)
+        elif s.n_sources == 2:
+            store_direct[real_t, element_t, Ways2](sources, biases, dst, s, low, high, NULL)
+        elif s.n_sources == 3:
+            store_direct[real_t, element_t, Ways3](sources, biases, dst, s, low, high, NULL)
+        else:
+            store_direct[real_t, element_t, Ways4](sources, biases, dst, s, low, high, NULL)
+        if s.skip or s.cut:
+            store_scattered[real_t, element_t](sources, biases, dst, s, low, high, True)
 
 
 cdef void add(

@@ -208,7 +208,7 @@ cdef void set_strip(Geometry* g, Py_ssize_t rows) noexcept:
     g.acc_pitch = g.strip
     if g.acc_pitch * g.size % 1024 == 0:
         g.acc_pitch += g.vector
-    g.acc_bytes = round_up(max(rows * g.acc_pitch, g.height * tile) * g.size, 64)
+    g.acc_bytes = round_up((max(rows * g.acc_pitch, g.height * tile) + QUAD) * g.size, 64)
 
 
 cdef void make_blocks(Geometry* g, Py_ssize_t workers) noexcept:
@@ -245,9 +245,12 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers) noexcept:
         g.list_sources = max(g.list_sources, g.row_block * rows.stride)
     if g.woven:
         g.list_sources = g.lane.stride * g.groups * g.c_out
+    if g.interleaved or g.woven:
+        # All phases of a turn of rows.
+        g.list_sources = max(g.list_sources, g.lane.stride) * largest_class(rows)
     g.list_sources *= g.components
     g.list_bytes = 64 + round_up(
         g.list_taps * (sizeof(Py_ssize_t) + sizeof(void*)) + g.list_sources * sizeof(void*)
-        + max(3 * g.vector, QUAD) * g.size, 64,
+        + round_up(3 * g.vector, QUAD) * g.size, 64,
     )
     g.packed = g.groups * g.c_out * g.components * g.c_in * g.taps

@@ -20,8 +20,8 @@ from fastconv._stream cimport stream_fence
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
     DEALT_PARTS, F11, F22, F23, F32, LARGE_RESULT, LINE, WOVEN_SOURCES, Axis, KernelTable, Load,
-    Run, Scheme, Store, class_first, class_size, largest_class, log2_height, panel_height,
-    tile_vectors,
+    Run, Scheme, Store, class_first, class_size, largest_class, log2_height, one_row,
+    panel_height, tile_vectors,
 )
 
 cdef enum:

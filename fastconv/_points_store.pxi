@@ -49,11 +49,9 @@ cdef void store_segment(
     cdef Py_ssize_t i, phase, row, channel, j, low, high
     cdef const char* bias = c.bias + channel_0 * c.size
     cdef char* y
-    cdef Store store
+    cdef Store store = one_row()
     store.n_sources = channels
     store.bias_mask = -1
-    store.channels = 1
-    store.bias_step = store.pitch = store.channel_step = store.skip = store.cut = 0
     store.streamed = c.streamed
     store.lane_step = n_sources * b.y_step
     store.source_step = c.size
@@ -93,17 +91,14 @@ cdef void store_images(
     cdef const char* bias = c.bias + channel_0 * c.size
     cdef const char* source
     cdef char* y
-    cdef Store store
+    cdef Store store = one_row()
     if stop <= first:
         return
-    store.at = store.skip = store.cut = 0
-    store.streamed = False
     store.n = min(IMAGES, c.images - s.image * IMAGES)
     store.lane_step = c.y_image
     if c.by_channel:
-        store.n_sources, store.channels = channels, 1
+        store.n_sources = channels
         store.bias_mask = -1
-        store.bias_step = store.pitch = store.channel_step = 0
         store.source_step = c.size
     else:
         store.n_sources, store.channels = stop - first, channels

@@ -66,19 +66,37 @@ ctypedef bint (*pack_fn)(
     const char* src, Py_ssize_t channel_step, Py_ssize_t channels, Py_ssize_t components,
     const Run* runs, Py_ssize_t n_runs, void* dst) noexcept nogil
 
-# Accumulators on their way into the result, cast to its type: for u < n, j < n_sources and each
-# channel c, sources[j][c*pitch + at + u] + bias[c*bias_step + (j & bias_mask)] goes to
-# dst + c*channel_step + u*lane_step + j*source_step. The first `skip` sources of the first lane and
-# the last `cut` of the last are left out: the window of the result begins and ends there. Up to
-# QUAD lanes of a source are read where fewer are stored.
+# Accumulators on their way into the result, cast to its type. Rows of the result come in turns of
+# `phases`: row number r, from `first` on, is of phase p = r % phases in turn t = r // phases. For
+# u < n, j < n_sources and each channel c of each group h, channel k = h*channels + c of them all,
+#
+#   sources[p*n_sources + j][h*group_pitch + c*pitch + t*turn + at + u]
+#       + bias[k*bias_step + (j & bias_mask)]
+#
+# goes to dst + k*channel_step + (r - first)*row_step + u*lane_step + j*source_step. The first
+# `skip` sources of the first lane and the last `cut` of the last are left out: the window of the
+# result begins and ends there. Up to QUAD lanes of a source are read where fewer are stored.
 cdef struct Store:
     Py_ssize_t n_sources, bias_step
     Py_ssize_t bias_mask             # 0, 1 for complex numbers, -1 where each has its own
+    Py_ssize_t groups, group_pitch
     Py_ssize_t channels, pitch
+    Py_ssize_t rows, phases, first, turn
     Py_ssize_t at, n
     Py_ssize_t skip, cut             # less than n_sources
-    Py_ssize_t channel_step, lane_step, source_step
+    Py_ssize_t channel_step, row_step, lane_step, source_step
     bint streamed                    # past the caches, where lanes and sources are neighbours
+
+
+cdef inline Store one_row() noexcept nogil:
+    """One row of one channel from one source without bias; what differs is set by the caller."""
+    cdef Store s
+    s.n_sources = s.groups = s.channels = s.rows = s.phases = 1
+    s.bias_step = s.bias_mask = s.group_pitch = s.pitch = s.first = s.turn = s.at = s.n = 0
+    s.skip = s.cut = s.channel_step = s.row_step = s.lane_step = s.source_step = 0
+    s.streamed = False
+    return s
+
 
 ctypedef void (*store_fn)(
     const void* const* sources, const void* bias, char* dst, const Store* store) noexcept nogil
