@@ -65,7 +65,7 @@ cdef void store_interleaved(
     # Phases of the last outer axis that are neighbours there are rows of one turn.
     cdef Py_ssize_t last = g.n_outer - 1
     cdef const Axis* rows = &g.outer[last]
-    cdef bint evenly = p.size[last] * rows.dilation == rows.stride and (g.streamed or g.flat)
+    cdef bint evenly = p.size[last] * rows.dilation == rows.stride
     cdef Py_ssize_t phases = p.size[last] if evenly else 1, step = rows.stride // phases, start
     cdef const char* bias = block_bias(c, p)
     cdef char* y

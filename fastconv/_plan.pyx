@@ -30,6 +30,8 @@ cdef enum:
     GATHERED_RESULTS = 32       # neighbours in a row of the result that are collected
     ACC_ROWS = 256              # rows of accumulators that are stored at once
     ACC_BYTES = 3 << 14         # ... and their bytes, if there are lanes enough
+    SHORT_ROW = 1 << 10         # bytes of a row of the result that is stored with its neighbours,
+    JOINED_BYTES = 7 << 14      # and of accumulators of all rows of a task then
     PACKED_BYTES = 1 << 18      # weights that are used again and again from the cache
     SHALLOW_BYTES = 1 << 14     # of x that all panels run over one after the other
     MAX_SOURCES = 2048          # phases that are interleaved at once
@@ -135,6 +137,15 @@ cdef bint joins(Geometry* g, bint in_any_batch) noexcept:
     )
 
 
+cdef bint rows_join(const Geometry* g) noexcept:
+    """Whether rows of the result are so short that several are best streamed together."""
+    cdef const Axis* a = &g.outer[g.n_outer - 1]
+    return (
+        g.interleaved and contiguous(a) and not uneven(a)
+        and a.y_step == g.lane.n_out * g.element and a.y_step < SHORT_ROW
+    )
+
+
 cdef int make_sets(Geometry* g, bint in_any_batch) noexcept:
     """Which outer phases share a panel: few output channels take several, so rows are full."""
     cdef Py_ssize_t rows, i, s, c, rest, taps
@@ -147,7 +158,8 @@ cdef int make_sets(Geometry* g, bint in_any_batch) noexcept:
         if not g.outer[i].whole:
             set_classes(
                 &g.outer[i],
-                rows < 2 * g.height and rows * largest_class(&g.outer[i]) <= ACC_ROWS,
+                rows < 2 * g.height and rows * largest_class(&g.outer[i]) <= ACC_ROWS
+                or i == g.n_outer - 1 and rows_join(g),
             )
         if g.outer[i].merged:
             rows *= largest_class(&g.outer[i])

@@ -161,7 +161,7 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
     """Blocks of output channels whose accumulators and weights stay in the cache; the tasks."""
     cdef Py_ssize_t places = cut.others * g.n_row_blocks * g.n_lane_blocks
     cdef Py_ssize_t channel_bytes = g.taps * g.c_in * g.components * g.size
-    cdef Py_ssize_t sources = g.components * together(g), kept, fewest, shares
+    cdef Py_ssize_t sources = g.components * together(g), kept, fewest, shares, lanes
     kept = ACC_ROWS * (4 if g.gathered or g.by_channel else 1)
     fewest = 32 if g.by_channel else 8
     g.channel_block = min(
@@ -173,6 +173,9 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
         g.channel_block = g.channel_block // 8 * 8
     if g.group_block > 1:
         g.channel_block = g.c_out
+    elif g.flat and rows_join(g):
+        lanes = round_up(g.row_block * g.row_pitch, g.vector)
+        g.channel_block = min(g.channel_block, max(8, JOINED_BYTES // (sources * lanes * g.size) // 8 * 8))
     g.channel_block = min(g.channel_block, max(g.c_out, 1))
     g.n_channel_blocks = ceil_div(g.c_out, g.channel_block)
     g.woven = (
@@ -202,6 +205,8 @@ cdef void set_strip(Geometry* g, Py_ssize_t rows) noexcept:
     elif not g.gathered:
         lanes = round_up(g.row_block * g.row_pitch if g.flat else g.lane_block, g.vector)
         g.strip = min(lanes, max(1, ACC_BYTES // (rows * g.size) // tile) * tile)
+        if g.flat and rows_join(g):
+            g.strip = lanes
     bytes = held(g.outer, g.n_outer, -1) * g.depth_block * g.components * g.size
     bytes *= g.strip + g.lane.span
     g.shallow = g.depth_block >= g.c_in and bytes <= SHALLOW_BYTES
