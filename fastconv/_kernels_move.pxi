@@ -83,6 +83,7 @@ cdef inline void load_channels(
     """QUAD lanes of one row whose channels are neighbours, four of these at a time."""
     cdef element_t quads[QUAD * MANY]
     cdef Py_ssize_t first = 0, m, c, u, lane_step = load.lane_step, pitch = load.pitch
+    cdef Py_ssize_t size = sizeof(element_t), ahead
     cdef const element_t* from_
     cdef real_t* t0
     cdef real_t* t1
@@ -95,8 +96,13 @@ cdef inline void load_channels(
         if m == 0:
             m = 4
             first = load.channels - 4
+        # The next channels of these lanes, or the next lanes: a row crosses pages, where the
+        # hardware starts anew.
+        ahead = m * size if first + m < load.channels else QUAD * lane_step - first * size
         for u in range(QUAD):
             from_ = <const element_t*> (<const char*> (src + first) + u * lane_step)
+            for c in range((m * size + LINE - 1) // LINE):
+                prefetch_far(<const char*> from_ + ahead + c * LINE)
             for c in range(0, m, 4):
                 memcpy(&quads[QUAD * c + 4 * u], from_ + c, 4 * sizeof(element_t))
         for c in range(0, m, 4):
