@@ -4,6 +4,7 @@ from fastconv._stream cimport copy_run, stream_run
 
 cdef enum:
     STREAMED = 256         # lanes that are interleaved before they are streamed
+    FEW_LANES = 3          # that are told apart one by one
     MANY = 64              # neighbours that are read before they are told apart
 
 cdef union Bits:
@@ -290,15 +291,15 @@ cdef inline void interleave_four(
 
 cdef inline void store_quads(
         const real_t** sources, const real_t* bias, element_t* dst, const Store* s,
-        Py_ssize_t at) noexcept nogil:
-    """QUAD lanes from `at` on of 4 sources or more, which are neighbours."""
+        Py_ssize_t at, Py_ssize_t lanes) noexcept nogil:
+    """QUAD lanes or fewer from `at` on of 4 sources or more, which are neighbours."""
     cdef element_t quads[4 * QUAD]
     cdef Py_ssize_t j = 0, u, step = s.lane_step
     while j < s.n_sources:
         # The last ones are moved back, and some stored twice.
         j = min(j, s.n_sources - 4)
         interleave_four[real_t, element_t](sources, bias, s.bias_mask, j, at, quads)
-        for u in range(QUAD):
+        for u in range(lanes):
             memcpy(<char*> (dst + j) + u * step, &quads[4 * u], 4 * sizeof(element_t))
         j += 4
 
@@ -347,7 +348,7 @@ cdef inline void interleave(
 
 cdef inline void stream_wide(
         const real_t** sources, const real_t* bias, element_t* dst, const Store* s,
-        Py_ssize_t at) noexcept nogil:
+        Py_ssize_t at, Py_ssize_t lanes) noexcept nogil:
     """What `store_quads` does, but with many sources collected and written by whole lines."""
     cdef element_t rows[QUAD * MANY]
     cdef element_t quads[4 * QUAD]
@@ -362,7 +363,7 @@ cdef inline void stream_wide(
             interleave_four[real_t, element_t](sources, bias, s.bias_mask, first + j, at, quads)
             for u in range(QUAD):
                 memcpy(&rows[u * MANY + j], &quads[4 * u], 4 * sizeof(element_t))
-        for u in range(QUAD):
+        for u in range(lanes):
             stream_run(
                 <char*> (dst + first) + u * s.lane_step, <char*> &rows[u * MANY], m * size)
         first += m
@@ -371,17 +372,21 @@ cdef inline void stream_wide(
 cdef inline void store_wide(
         const real_t** sources, const real_t* bias, element_t* dst, const Store* s,
         Py_ssize_t first, Py_ssize_t low, Py_ssize_t high) noexcept nogil:
-    """Lanes [low, high), QUAD or more, of four or more sources that are neighbours."""
+    """Lanes [low, high) of four or more sources that are neighbours."""
     cdef Py_ssize_t u = low
     cdef element_t* to
+    cdef bint streamed = s.streamed and s.n_sources * <Py_ssize_t> sizeof(element_t) >= 2 * LINE
     while u < high:
         # The last ones are moved back, and some stored twice.
-        u = min(u, high - QUAD)
+        u = max(low, min(u, high - QUAD))
         to = <element_t*> (<char*> dst + u * s.lane_step)
-        if s.streamed and s.n_sources * <Py_ssize_t> sizeof(element_t) >= 128:
-            stream_wide[real_t, element_t](sources, bias, to, s, first + u)
+        if streamed:
+            stream_wide[real_t, element_t](
+                sources, bias, to, s, first + u, min(QUAD, high - low))
+        elif high - low < QUAD:
+            store_quads[real_t, element_t](sources, bias, to, s, first + u, high - low)
         else:
-            store_quads[real_t, element_t](sources, bias, to, s, first + u)
+            store_quads[real_t, element_t](sources, bias, to, s, first + u, QUAD)
         u += QUAD
 
 
@@ -509,7 +514,7 @@ cdef void store_scattered(
     cdef Py_ssize_t group, channel, k = 0, r, left, at, stop
     cdef bint wide = (
         s.source_step == <Py_ssize_t> sizeof(element_t) and s.n_sources >= 4
-        and high - low >= QUAD
+        and high - low >= FEW_LANES
     )
     cdef const real_t* bias
     cdef const real_t** row
