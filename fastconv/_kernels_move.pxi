@@ -294,13 +294,16 @@ cdef inline void store_quads(
         Py_ssize_t at, Py_ssize_t lanes) noexcept nogil:
     """QUAD lanes or fewer from `at` on of 4 sources or more, which are neighbours."""
     cdef element_t quads[4 * QUAD]
-    cdef Py_ssize_t j = 0, u, step = s.lane_step
+    cdef Py_ssize_t j = 0, u
+    cdef char* to
     while j < s.n_sources:
         # The last ones are moved back, and some stored twice.
         j = min(j, s.n_sources - 4)
         interleave_four[real_t, element_t](sources, bias, s.bias_mask, j, at, quads)
+        to = <char*> (dst + j)
         for u in range(lanes):
-            memcpy(<char*> (dst + j) + u * step, &quads[4 * u], 4 * sizeof(element_t))
+            memcpy(to, &quads[4 * u], 4 * sizeof(element_t))
+            to += s.lane_step
         j += 4
 
 
@@ -383,10 +386,9 @@ cdef inline void store_wide(
         if streamed:
             stream_wide[real_t, element_t](
                 sources, bias, to, s, first + u, min(QUAD, high - low))
-        elif high - low < QUAD:
-            store_quads[real_t, element_t](sources, bias, to, s, first + u, high - low)
         else:
-            store_quads[real_t, element_t](sources, bias, to, s, first + u, QUAD)
+            store_quads[real_t, element_t](
+                sources, bias, to, s, first + u, min(QUAD, high - low))
         u += QUAD
 
 
