@@ -174,6 +174,7 @@ cdef Py_ssize_t run_panels(
 
 
 include "_execute_joined.pxi"
+include "_execute_depthwise.pxi"
 
 
 cdef void run_together(
@@ -411,7 +412,11 @@ cdef void run_stage_task(
     """One task of a stage with the scratch of the worker that took it."""
     cdef Call mine = call[0]
     lay_out(&mine, scratch)
-    if stage == PACK:
+    if mine.g.depthwise and stage == PACK:
+        pack_depthwise(&mine, task)
+    elif mine.g.depthwise:
+        run_depthwise(&mine, task)
+    elif stage == PACK:
         if pack_task(&mine, task):
             mine.not_finite[0] = True
     elif stage == RELAY:
@@ -480,7 +485,9 @@ def run(Plan plan, kernels, int code, x, w, bias, y):
     call.relaid = call.packed + g.packed_bytes
     call.not_finite = &not_finite
     packs = g.groups * g.n_channel_blocks * ceil_div(g.c_in, PACK_CHANNELS)
-    if g.by_batch:
+    if g.depthwise:
+        packs = g.taps
+    elif g.by_batch:
         relays = g.groups * g.c_in
     if not g.complete:
         call.fills = g.images * g.groups * g.c_out

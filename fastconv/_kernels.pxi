@@ -16,7 +16,7 @@ from libc.string cimport memcpy
 from fastconv._prefetch cimport prefetch, prefetch_far
 from fastconv._types cimport (
     DEALT_PARTS, F11, F22, F23, F32, LINE, MAX_ACC, QUAD, WOVEN_SOURCES, KernelTable, Load, Run, Scheme,
-    Store, add_fn, deal_fn, load_fn, pack_fn, peak_fn, store_fn, tile_fn, transform_filter_fn,
+    Store, add_fn, deal_fn, depthwise_fn, load_fn, pack_fn, peak_fn, store_fn, tile_fn, transform_filter_fn,
     transform_input_fn, transform_output_fn, weave_fn,
 )
 
@@ -199,6 +199,7 @@ cdef void tile(
 
 
 include "_kernels_move.pxi"
+include "_kernels_depthwise.pxi"
 include "_kernels_winograd.pxi"
 
 
@@ -324,11 +325,13 @@ cdef void fill_table() noexcept:
     kernels.transform_filter[0] = <transform_filter_fn> transform_filter[float]
     kernels.transform_output[0] = <transform_output_fn> transform_output[float]
     kernels.weave[0] = <weave_fn> weave[float]
+    kernels.depthwise[0] = <depthwise_fn> depthwise[float]
     kernels.deal[1] = <deal_fn> deal[double]
     kernels.transform_input[1] = <transform_input_fn> transform_input[double]
     kernels.transform_filter[1] = <transform_filter_fn> transform_filter[double]
     kernels.transform_output[1] = <transform_output_fn> transform_output[double]
     kernels.weave[1] = <weave_fn> weave[double]
+    kernels.depthwise[1] = <depthwise_fn> depthwise[double]
     kernels.add[0] = <add_fn> add[float]
     kernels.peak[0] = <peak_fn> peak[float]
     kernels.add[1] = <add_fn> add[double]

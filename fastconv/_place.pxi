@@ -89,3 +89,33 @@ cdef inline bint enter_set(const Geometry* g, Place* p) noexcept nogil:
         if not inside:
             return False
     return True
+
+
+# What a task of the depthwise driver does: rows of the result, and pixels of each.
+cdef struct Depthwise:
+    Py_ssize_t image, row, row_stop, low, stop
+
+
+cdef inline const Axis* pixel_axis(const Geometry* g) noexcept nogil:
+    """The axis whose pixels are computed one after the other, with the same taps."""
+    return &g.outer[g.n_outer - 1] if g.by_batch else &g.lane
+
+
+cdef inline Py_ssize_t result_rows(const Geometry* g) noexcept nogil:
+    """Rows of an image's result: positions of all axes but that of the pixels."""
+    cdef Py_ssize_t rows = 1, i
+    for i in range(g.n_outer - 1 if g.by_batch else g.n_outer):
+        rows *= g.outer[i].n_out
+    return rows
+
+
+cdef inline Depthwise depthwise_part(const Geometry* g, Py_ssize_t task) noexcept nogil:
+    """The part of the result that one task of the depthwise driver computes."""
+    cdef Depthwise part
+    part.low = task % g.n_lane_blocks * g.lane_block
+    part.stop = min(part.low + g.lane_block, pixel_axis(g).n_out)
+    task //= g.n_lane_blocks
+    part.row = task % g.n_row_blocks * g.row_block
+    part.row_stop = min(part.row + g.row_block, result_rows(g))
+    part.image = task // g.n_row_blocks
+    return part

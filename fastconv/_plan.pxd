@@ -21,6 +21,8 @@ cdef struct Geometry:
     bint by_channel                  # channels are the neighbours in the result: store by them
     bint streamed                    # the result is larger than the caches: store past them
     bint woven                       # ... all of them, and all phases of the lane axis: whole runs
+    bint depthwise                   # lanes run along groups of one channel, see the driver,
+    bint gaps                        # ... and some pixels of a row have no phase
     bint joined                      # all phases share panels, but for the taps that some lack
     Py_ssize_t joint                 # then: the outer axis that has taps, or any
     Py_ssize_t n_sets                # sets of outer phases that share their taps
@@ -62,7 +64,7 @@ cdef struct Geometry:
 
 cdef inline bint multiplies_zeros(const Geometry* g) noexcept nogil:
     """Whether zeros of a halo are multiplied, which must not meet an infinite weight."""
-    return g.lane.span > 0 or (g.flat and g.outer[g.n_outer - 1].span > 0)
+    return not g.depthwise and g.lane.span > 0 or (g.flat and g.outer[g.n_outer - 1].span > 0)
 
 
 cdef class Plan:

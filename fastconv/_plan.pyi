@@ -30,6 +30,7 @@ class Plan:
     tile: tuple[int, int]
     flat: bool
     joined: bool
+    depthwise: bool
     groups: int
     complete: bool
     def places(self) -> list[list[tuple[Sequence[int], ...]]]: ...

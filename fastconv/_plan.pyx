@@ -14,7 +14,7 @@ from libc.stdlib cimport free, malloc
 
 from fastconv._arith cimport balance, best_shares, ceil_div, clip, floor_div, gcd, round_up
 from fastconv._types cimport (
-    LARGE_RESULT, LINE, MAX_AXES, MAX_VECTORS, MAX_WOVEN, QUAD, TALL_VECTORS, Axis, class_first,
+    LARGE_RESULT, LINE, MAX_AXES, MAX_VECTORS, MAX_WOVEN, N_FLOATS, QUAD, TALL_VECTORS, Axis, class_first,
     class_size, largest_class, longer_phases, phase_taps, tile_vectors, uneven,
 )
 
@@ -321,7 +321,18 @@ cdef class Plan:
         # The batch is chosen for at most 0.6, and the last axis where it has as much.
         if make_sets(g, lane == d - 1 and fill(&g.lane, vector) >= BATCH_SHARE) < 0:
             raise MemoryError(f"no memory for the plan of {g.n_sets} sets of phases")
-        make_blocks(g, 1 if self.macs + x_bytes + y_bytes < SERIAL_WORK else resolve(workers))
+        workers = 1 if self.macs + x_bytes + y_bytes < SERIAL_WORK else resolve(workers)
+        # Of the orders of a sum only that of row after row can be had with lanes along the groups.
+        g.depthwise = (
+            g.c_in == 1 and g.c_out == 1 and g.groups >= vector and not g.joined
+            and lane >= d - 1 and compute < N_FLOATS and components == 1 and element == g.size
+            and g.x_channel == element and g.y_channel == element
+        )
+        if g.depthwise:
+            g.complete = True
+            cut_depthwise(g, workers)
+        else:
+            make_blocks(g, workers)
         # Elements that share their memory may be more than could be copied.
         if (<double> g.packed + g.relaid) * g.size > MAX_BYTES:
             raise MemoryError("the copies of x and w that are computed from do not fit into memory")
@@ -383,6 +394,11 @@ cdef class Plan:
         return self.g.joined
 
     @property
+    def depthwise(self):
+        """Whether the lanes run along groups of one channel."""
+        return self.g.depthwise
+
+    @property
     def groups(self):
         """Groups of a task, which are read and stored together."""
         return self.g.group_block
@@ -404,10 +420,21 @@ cdef class Plan:
         """
         cdef const Geometry* g = &self.g
         cdef Place p
-        cdef Py_ssize_t task, block, last = g.n_outer - 1
+        cdef Depthwise part
+        cdef Py_ssize_t task, block, row, last = g.n_outer - 1
         tasks = []
         for task in range(g.tasks):
             pieces = []
+            if g.depthwise:
+                part = depthwise_part(g, task)
+                for row in range(part.row, part.row_stop):
+                    piece = [range(part.low, part.stop)]
+                    for i in range(self.rank - 2, -1, -1):
+                        piece.insert(0, [row % g.outer[i].n_out])
+                        row //= g.outer[i].n_out
+                    pieces.append(([part.image], range(g.groups), *piece))
+                tasks.append(pieces)
+                continue
             enter_task(g, task, &p)
             for block in range(p.block_lo, p.block_hi):
                 enter_block(g, block, &p)

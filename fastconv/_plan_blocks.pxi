@@ -216,6 +216,35 @@ cdef void set_strip(Geometry* g, Py_ssize_t rows) noexcept:
     g.acc_bytes = round_up((max(rows * g.acc_pitch, g.height * tile) + QUAD) * g.size, 64)
 
 
+cdef void cut_depthwise(Geometry* g, Py_ssize_t workers) noexcept:
+    """Rows of the result, or parts of one, that are a task where lanes run along the groups."""
+    cdef Py_ssize_t images = g.lane.n_in if g.by_batch else g.images, rows = result_rows(g)
+    cdef Py_ssize_t pixels = max(pixel_axis(g).n_out, 1), wanted, i
+    wanted = 1 if workers == 1 else TASKS_PER_WORKER * workers
+    g.gathered = g.flat = g.shallow = g.woven = False
+    g.gaps = not covers(pixel_axis(g))
+    g.row_block = max(1, images * rows // wanted)
+    g.row_block = max(1, min(g.row_block, rows))
+    g.n_row_blocks = ceil_div(rows, g.row_block)
+    g.n_lane_blocks = clip(ceil_div(wanted, max(images * g.n_row_blocks, 1)), 1, pixels)
+    g.lane_block = ceil_div(pixels, g.n_lane_blocks)
+    g.n_lane_blocks = ceil_div(pixels, g.lane_block)
+    g.tasks = images * g.n_row_blocks * g.n_lane_blocks
+    g.workers = max(1, min(workers, g.tasks))
+    g.n_group_blocks = g.n_channel_blocks = g.channel_block = g.channel_tasks = 1
+    g.group_block = g.groups
+    g.list_taps = g.lane.max_taps
+    for i in range(g.n_outer):
+        g.list_taps *= g.outer[i].max_taps
+    g.list_sources = 2 * g.list_taps
+    g.list_bytes = 64 + round_up(
+        g.list_taps * (sizeof(Py_ssize_t) + sizeof(void*)) + g.list_sources * sizeof(void*)
+        + round_up(3 * g.vector, QUAD) * g.size, 64,
+    )
+    g.rows_bytes = g.acc_bytes = g.relaid = 0
+    g.packed = g.groups * g.taps
+
+
 cdef void make_blocks(Geometry* g, Py_ssize_t workers) noexcept:
     """Cut the work into blocks that stay in the cache and tasks for every worker."""
     cdef Cut cut

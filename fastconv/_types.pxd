@@ -155,6 +155,16 @@ ctypedef void (*add_fn)(
     Py_ssize_t stride, Py_ssize_t dilation, Py_ssize_t length, char* dst,
     Py_ssize_t lane_step) noexcept nogil
 
+# Results of n groups of one channel, lanes along the groups: for r < count and j < n,
+#
+#   (dst + r*dst_step)[j] = sum over t < taps of weights[t][j] * (rows[t] + r*row_step)[j] + bias[j]
+#
+# n is at least a vector.
+ctypedef void (*depthwise_fn)(
+    const void* const* weights, const void* const* rows, Py_ssize_t taps, const void* bias,
+    Py_ssize_t n, Py_ssize_t count, Py_ssize_t row_step, char* dst,
+    Py_ssize_t dst_step) noexcept nogil
+
 # Run n rounds of independent multiply-adds from tag[0], tag[1]; returns the operations done.
 ctypedef double (*peak_fn)(Py_ssize_t n, void* tag) noexcept nogil
 
@@ -172,6 +182,7 @@ cdef struct KernelTable:
     transform_filter_fn transform_filter[N_FLOATS]
     transform_output_fn transform_output[N_FLOATS]
     weave_fn weave[N_FLOATS]
+    depthwise_fn depthwise[N_FLOATS]
     peak_fn peak[N_COMPUTE]
 
 
