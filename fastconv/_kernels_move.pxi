@@ -120,15 +120,34 @@ cdef inline void load_channels(
         first += m
 
 
+cdef inline void load_dense_channels(
+        const element_t* src, real_t* dst, Py_ssize_t pitch, Py_ssize_t ways,
+        Py_ssize_t n) noexcept nogil:
+    """n lanes whose two to four channels are all that lies between them."""
+    cdef Py_ssize_t u
+    cdef real_t* t0 = dst
+    cdef real_t* t1 = dst + pitch
+    cdef real_t* t2 = dst + 2 * pitch
+    cdef real_t* t3 = dst + 3 * pitch
+    for u in range(n):
+        convert[element_t, real_t](src[ways * u], &t0[u])
+        convert[element_t, real_t](src[ways * u + 1], &t1[u])
+        if ways > 2:
+            convert[element_t, real_t](src[ways * u + 2], &t2[u])
+        if ways > 3:
+            convert[element_t, real_t](src[ways * u + 3], &t3[u])
+
+
 cdef void load(const element_t* src, real_t* dst, const Load* load) noexcept nogil:
     cdef Py_ssize_t size = sizeof(element_t), n = load.n, step = load.lane_step
     cdef Py_ssize_t c, part, r, u
     cdef real_t* to
     cdef const char* row
     cdef const element_t* dense
+    cdef bint few = 2 <= load.channels <= 4 and step == load.channels * size
     cdef bint by_channel = (
         load.channel_step == size and step != size and load.components == 1
-        and load.channels >= 4 and n >= QUAD
+        and (load.channels >= 4 and n >= QUAD or few)
     )
     for c in range(load.channels):
         for part in range(load.components):
@@ -156,7 +175,17 @@ cdef void load(const element_t* src, real_t* dst, const Load* load) noexcept nog
                             (<const element_t*> (row + u * step))[0], &to[u])
                 for u in range(n, load.width - load.before):
                     to[u] = 0
-    if by_channel:
+    if by_channel and few:
+        for r in range(load.rows):
+            dense = <const element_t*> (<const char*> src + r * load.row_step)
+            to = dst + (r * load.slot + load.before)
+            if load.channels == 2:
+                load_dense_channels[element_t, real_t](dense, to, load.pitch, 2, n)
+            elif load.channels == 3:
+                load_dense_channels[element_t, real_t](dense, to, load.pitch, 3, n)
+            else:
+                load_dense_channels[element_t, real_t](dense, to, load.pitch, 4, n)
+    elif by_channel:
         for r in range(load.rows):
             u = 0
             while u < n:
