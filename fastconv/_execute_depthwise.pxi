@@ -87,7 +87,8 @@ cdef void run_pixels(
     cdef Py_ssize_t phase, q, last, first, end, n, count, i, j
     if n_outer == 0 or g.gaps:
         c.k.depthwise[g.compute](
-            weights, rows, 0, c.bias, g.groups, stop - low, 0, y + low * a.y_step, a.y_step)
+            weights, rows, 0, c.bias, g.groups, stop - low, 0, y + low * a.y_step, a.y_step,
+            g.streamed)
     for phase in range(a.n_phases if n_outer > 0 else 0):
         q = ceil_div(low + a.crop - phase * a.dilation, a.stride)
         last = ceil_div(stop + a.crop - phase * a.dilation, a.stride)
@@ -105,7 +106,7 @@ cdef void run_pixels(
                     n += 1
             c.k.depthwise[g.compute](
                 weights, rows, n, c.bias, g.groups, count, a.x_step,
-                y + result_at(a, q, phase) * a.y_step, a.stride * a.y_step)
+                y + result_at(a, q, phase) * a.y_step, a.stride * a.y_step, g.streamed)
             q += count
 
 
@@ -125,3 +126,5 @@ cdef void run_depthwise(const Call* c, Py_ssize_t task) noexcept nogil:
             rest //= g.outer[i].n_out
         n = list_outer_taps(c, x, row, n_axes, a.kernel)
         run_pixels(c, y, n, part.low, part.stop)
+    if g.streamed:
+        stream_fence()

@@ -17,7 +17,7 @@ ctypedef fused width_t:
 
 cdef inline void depthwise_block(
         const float_t** weights, const float_t** rows, Py_ssize_t taps, const float_t* bias,
-        Py_ssize_t at, Py_ssize_t row, float_t* dst, width_t* tag) noexcept nogil:
+        Py_ssize_t at, Py_ssize_t row, float_t* dst, bint streamed, width_t* tag) noexcept nogil:
     """The lanes from `at` on of one result, `row` bytes past the rows."""
     cdef float_t acc[4 * BLOCK * VECTOR_FLOATS]
     cdef const float_t* a
@@ -34,6 +34,9 @@ cdef inline void depthwise_block(
             acc[j] += a[j] * b[j]
     for j in range(lanes):
         acc[j] += bias[at + j]
+    if streamed:
+        stream_run(<char*> (dst + at), <char*> acc, lanes * sizeof(float_t))
+        return
     for j in range(lanes):
         dst[at + j] = acc[j]
 
@@ -41,21 +44,21 @@ cdef inline void depthwise_block(
 cdef void depthwise(
         const float_t** weights, const float_t** rows, Py_ssize_t taps, const float_t* bias,
         Py_ssize_t n, Py_ssize_t count, Py_ssize_t row_step, char* dst,
-        Py_ssize_t dst_step) noexcept nogil:
+        Py_ssize_t dst_step, bint streamed) noexcept nogil:
     cdef Py_ssize_t lanes = 4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(float_t), r, at, line
     cdef float_t* to
     for r in range(count):
         to = <float_t*> (dst + r * dst_step)
         at = 0
-        for line in range(n * <Py_ssize_t> sizeof(float_t) // LINE):
+        for line in range(0 if streamed else n * <Py_ssize_t> sizeof(float_t) // LINE):
             prefetch_result(<char*> to + (AHEAD_PIXELS * dst_step + LINE * line))
         while at + BLOCK * lanes <= n:
             depthwise_block[float_t, BlockOfVectors](
-                weights, rows, taps, bias, at, r * row_step, to, NULL)
+                weights, rows, taps, bias, at, r * row_step, to, streamed, NULL)
             at += BLOCK * lanes
         while at < n:
             # The last ones are moved back, and some computed twice.
             at = min(at, n - lanes)
             depthwise_block[float_t, OneVector](
-                weights, rows, taps, bias, at, r * row_step, to, NULL)
+                weights, rows, taps, bias, at, r * row_step, to, streamed, NULL)
             at += lanes

@@ -401,18 +401,47 @@ cdef inline void stream_wide(
         first += m
 
 
+cdef inline void stream_dense(
+        const real_t** sources, const real_t* bias, element_t* dst, const Store* s,
+        Py_ssize_t first, Py_ssize_t low, Py_ssize_t high) noexcept nogil:
+    """Lanes [low, high) of sources whose results follow each other, by whole lines."""
+    cdef element_t run[QUAD * MANY]
+    cdef element_t quads[4 * QUAD]
+    cdef Py_ssize_t n_sources = s.n_sources, size = sizeof(element_t), u = low, n, v, w, j
+    cdef Py_ssize_t most = MANY // n_sources * QUAD
+    while u < high:
+        n = min(most, high - u)
+        v = 0
+        while v < n:
+            j = 0
+            while j < n_sources:
+                # The last ones are moved back, and some stored twice.
+                j = min(j, n_sources - 4)
+                interleave_four[real_t, element_t](
+                    sources, bias, s.bias_mask, j, first + u + v, quads)
+                for w in range(QUAD):
+                    memcpy(&run[(v + w) * n_sources + j], &quads[4 * w], 4 * size)
+                j += 4
+            v += QUAD
+        stream_run(<char*> (dst + u * n_sources), <char*> run, n * n_sources * size)
+        u += n
+
+
 cdef inline void store_wide(
         const real_t** sources, const real_t* bias, element_t* dst, const Store* s,
         Py_ssize_t first, Py_ssize_t low, Py_ssize_t high) noexcept nogil:
     """Lanes [low, high) of four or more sources that are neighbours."""
     cdef Py_ssize_t u = low
     cdef element_t* to
-    cdef bint streamed = s.streamed and s.n_sources * <Py_ssize_t> sizeof(element_t) >= 2 * LINE
+    cdef Py_ssize_t bytes = s.n_sources * sizeof(element_t)
+    if s.streamed and s.lane_step == bytes and s.n_sources <= MANY:
+        stream_dense[real_t, element_t](sources, bias, dst, s, first, low, high)
+        return
     while u < high:
         # The last ones are moved back, and some stored twice.
         u = max(low, min(u, high - QUAD))
         to = <element_t*> (<char*> dst + u * s.lane_step)
-        if streamed:
+        if s.streamed and bytes >= 2 * LINE:
             stream_wide[real_t, element_t](
                 sources, bias, to, s, first + u, min(QUAD, high - low))
         else:

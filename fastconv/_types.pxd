@@ -18,7 +18,7 @@ cdef enum:
     N_FLOATS = 2           # of the compute types, those with Winograd transforms
     N_TYPES = 11           # rows of _dtypes.TYPES
     LINE = 64              # bytes of a line of the cache
-    LARGE_RESULT = 1 << 25  # bytes of a result that no cache holds: streamed, its memory kept
+    LARGE_RESULT = 1 << 24  # bytes of a result that no cache holds: streamed, its memory kept
     MAX_WOVEN = 256         # numbers of all phases and channels that are stored as one run
 
 
@@ -159,11 +159,11 @@ ctypedef void (*add_fn)(
 #
 #   (dst + r*dst_step)[j] = sum over t < taps of weights[t][j] * (rows[t] + r*row_step)[j] + bias[j]
 #
-# n is at least a vector.
+# n is at least a vector. A streamed result goes past the caches.
 ctypedef void (*depthwise_fn)(
     const void* const* weights, const void* const* rows, Py_ssize_t taps, const void* bias,
-    Py_ssize_t n, Py_ssize_t count, Py_ssize_t row_step, char* dst,
-    Py_ssize_t dst_step) noexcept nogil
+    Py_ssize_t n, Py_ssize_t count, Py_ssize_t row_step, char* dst, Py_ssize_t dst_step,
+    bint streamed) noexcept nogil
 
 # Run n rounds of independent multiply-adds from tag[0], tag[1]; returns the operations done.
 ctypedef double (*peak_fn)(Py_ssize_t n, void* tag) noexcept nogil
