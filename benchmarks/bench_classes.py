@@ -48,20 +48,23 @@ class Classes:
 
 
 class Layouts:
-    """The dense class with other memory layouts of x; the result has the same channel axis."""
+    """Two classes with other memory layouts of x; the result has the same channel axis."""
 
-    params = [["contiguous", "channels last", "transposed", "every second", "reversed"]]
-    param_names = ["layout"]
+    params = [
+        ["contiguous", "channels last", "transposed", "every second", "reversed"],
+        ["dense", "depthwise"],
+    ]
+    param_names = ["layout", "class"]
     timeout = 60
     warmup_time = 0.1
 
-    def setup(self, layout: str) -> None:
+    def setup(self, layout: str, name: str) -> None:
         if not hasattr(self, "call"):
             import numpy as np
 
             from fastconv import conv_transpose
 
-            layer = CLASSES["dense"]
+            layer = CLASSES[name]
             x, w, bias = layer.operands()
             options: dict[str, Any] = dict(layer.options)
             if layout == "channels last":
@@ -75,7 +78,7 @@ class Layouts:
                 x = x[:, :, ::-1, ::-1]
             self.call = lambda: conv_transpose(x, w, bias, **options)
 
-    def time_call(self, layout: str) -> None:
+    def time_call(self, layout: str, name: str) -> None:
         self.call()
 
     def track_fraction_of_bound(self, layout: str) -> float:

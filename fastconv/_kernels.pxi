@@ -15,9 +15,9 @@ from libc.string cimport memcpy
 
 from fastconv._prefetch cimport prefetch, prefetch_far, prefetch_result
 from fastconv._types cimport (
-    DEALT_PARTS, F11, F22, F23, F32, LINE, MAX_ACC, QUAD, WOVEN_SOURCES, KernelTable, Load, Run, Scheme,
-    Store, add_fn, deal_fn, depthwise_fn, load_fn, pack_fn, peak_fn, store_fn, tile_fn, transform_filter_fn,
-    transform_input_fn, transform_output_fn, weave_fn,
+    DEALT_PARTS, F11, F22, F23, F32, LINE, MAX_ACC, QUAD, WOVEN_SOURCES, KernelTable, Load, Run,
+    Scheme, Store, add_fn, deal_fn, depthwise_fn, load_fn, pack_fn, peak_fn, store_fn, tile_fn,
+    transform_filter_fn, transform_input_fn, transform_output_fn, weave_fn,
 )
 
 cdef enum:

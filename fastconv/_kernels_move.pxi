@@ -362,7 +362,10 @@ cdef inline void hand_over(
 cdef inline void interleave(
         const real_t** sources, Py_ssize_t at, real_t b0, real_t b1, real_t b2, real_t b3,
         Py_ssize_t ways, Py_ssize_t lanes, element_t* to) noexcept nogil:
-    """to[ways*u + i] = sources[i][at + u] + b_i for u < lanes, i < ways: the compiler makes shuffles of it."""
+    """to[ways*u + i] = sources[i][at + u] + b_i for u < lanes, i < ways.
+
+    The compiler makes shuffles of these loops.
+    """
     cdef Py_ssize_t u
     cdef const real_t* s0 = sources[0] + at
     cdef const real_t* s1 = sources[1 if ways > 1 else 0] + at
@@ -453,7 +456,7 @@ cdef inline void store_wide(
 cdef void store_direct(
         const real_t** sources, const real_t* biases, element_t* dst, const Store* s,
         Py_ssize_t low, Py_ssize_t high, ways_t* tag) noexcept nogil:
-    """Lanes [low, high), a vector or more, of one to four sources whose results follow each other."""
+    """Lanes [low, high), QUAD or more, of one to four sources whose results follow each other."""
     cdef Py_ssize_t n = (high - low) // QUAD * QUAD, group, channel, k = 0, r, left, at, u, ways
     cdef element_t block[4 * QUAD]
     cdef const real_t* bias
@@ -502,7 +505,7 @@ cdef void store_direct(
 cdef void store_collected(
         const real_t** sources, const real_t* biases, element_t* dst, const Store* s,
         ways_t* tag) noexcept nogil:
-    """Rows of one to four sources whose results follow each other, collected before they are written.
+    """Rows of one to four sources whose results follow each other, collected, then written.
 
     Lanes that do not fill a vector are interleaved as if they did. Rows that follow each other in
     memory are written together, so that few lines are written in parts.

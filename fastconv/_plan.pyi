@@ -30,6 +30,7 @@ class Plan:
     tile: tuple[int, int]
     flat: bool
     joined: bool
+    short_rows: bool
     depthwise: bool
     groups: int
     complete: bool

@@ -14,8 +14,8 @@ from libc.stdlib cimport free, malloc
 
 from fastconv._arith cimport balance, best_shares, ceil_div, clip, floor_div, gcd, round_up
 from fastconv._types cimport (
-    LARGE_RESULT, LINE, MAX_AXES, MAX_VECTORS, MAX_WOVEN, N_FLOATS, QUAD, TALL_VECTORS, Axis, class_first,
-    class_size, largest_class, longer_phases, phase_taps, tile_vectors, uneven,
+    LARGE_RESULT, LINE, MAX_AXES, MAX_VECTORS, MAX_WOVEN, N_FLOATS, QUAD, TALL_VECTORS, Axis,
+    class_first, class_size, largest_class, longer_phases, phase_taps, tile_vectors, uneven,
 )
 
 from ._threads import resolve
@@ -31,7 +31,8 @@ cdef enum:
     ACC_ROWS = 256              # rows of accumulators that are stored at once
     ACC_BYTES = 3 << 14         # ... and their bytes, if there are lanes enough
     SHORT_ROW = 1 << 10         # bytes of a row of the result that is stored with its neighbours,
-    JOINED_BYTES = 7 << 14      # and of accumulators of all rows of a task then
+    ALL_ROWS_BYTES = 7 << 14    # bytes of accumulators of all rows of a task then,
+    SHORT_ROW_PHASES = 32       # and phases
     PACKED_BYTES = 1 << 18      # weights that are used again and again from the cache
     SHALLOW_BYTES = 1 << 14     # of x that all panels run over one after the other
     MAX_SOURCES = 2048          # phases that are interleaved at once
@@ -137,11 +138,12 @@ cdef bint joins(Geometry* g, bint in_any_batch) noexcept:
     )
 
 
-cdef bint rows_join(const Geometry* g) noexcept:
-    """Whether rows of the result are so short that several are best streamed together."""
+cdef bint short_rows(const Geometry* g) noexcept:
+    """Whether rows of the result are so short that they are best stored with their neighbours."""
     cdef const Axis* a = &g.outer[g.n_outer - 1]
     return (
         g.interleaved and contiguous(a) and not uneven(a)
+        and a.n_phases * g.lane.n_phases * g.components <= SHORT_ROW_PHASES
         and a.y_step == g.lane.n_out * g.element and a.y_step < SHORT_ROW
     )
 
@@ -159,7 +161,7 @@ cdef int make_sets(Geometry* g, bint in_any_batch) noexcept:
             set_classes(
                 &g.outer[i],
                 rows < 2 * g.height and rows * largest_class(&g.outer[i]) <= ACC_ROWS
-                or i == g.n_outer - 1 and rows_join(g),
+                or i == g.n_outer - 1 and short_rows(g),
             )
         if g.outer[i].merged:
             rows *= largest_class(&g.outer[i])
@@ -392,6 +394,11 @@ cdef class Plan:
     def joined(self):
         """Whether all phases share panels though some have taps more."""
         return self.g.joined
+
+    @property
+    def short_rows(self):
+        """Whether short rows of the result are stored with their neighbours, in all phases."""
+        return short_rows(&self.g)
 
     @property
     def depthwise(self):

@@ -173,9 +173,10 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
         g.channel_block = g.channel_block // 8 * 8
     if g.group_block > 1:
         g.channel_block = g.c_out
-    elif g.flat and rows_join(g):
+    elif g.flat and short_rows(g):
         lanes = round_up(g.row_block * g.row_pitch, g.vector)
-        g.channel_block = min(g.channel_block, max(8, JOINED_BYTES // (sources * lanes * g.size) // 8 * 8))
+        shares = ALL_ROWS_BYTES // (sources * lanes * g.size)
+        g.channel_block = min(g.channel_block, max(8, shares // 8 * 8))
     g.channel_block = min(g.channel_block, max(g.c_out, 1))
     g.n_channel_blocks = ceil_div(g.c_out, g.channel_block)
     g.woven = (
@@ -205,7 +206,7 @@ cdef void set_strip(Geometry* g, Py_ssize_t rows) noexcept:
     elif not g.gathered:
         lanes = round_up(g.row_block * g.row_pitch if g.flat else g.lane_block, g.vector)
         g.strip = min(lanes, max(1, ACC_BYTES // (rows * g.size) // tile) * tile)
-        if g.flat and rows_join(g):
+        if g.flat and short_rows(g) and rows * lanes * g.size <= ALL_ROWS_BYTES:
             g.strip = lanes
     bytes = held(g.outer, g.n_outer, -1) * g.depth_block * g.components * g.size
     bytes *= g.strip + g.lane.span

@@ -49,7 +49,9 @@ def test_groups_of_few_channels(spatial, kernel, arguments, groups, c_in, c_out,
         # Channels last: 256 rows of accumulators, or a whole line of results.
         ((1, 64, 128, 128), (64, 1, 4, 4), 64, "last", 64),
         ((1, 64, 64, 64), (64, 4, 4, 4), 16, "last", 16),
-        ((1, 64, 64, 64), (64, 1, 16, 16), 64, "last", 16),
+        ((1, 64, 64, 64), (64, 1, 16, 16), 32, "last", 16),
+        # Groups of one channel, along which the lanes run.
+        ((1, 64, 64, 64), (64, 1, 16, 16), 64, "last", 64),
         ((1, 3, 540, 960), (3, 1, 5, 5), 3, "last", 3),
         # More channels than share the accumulators; lanes along the batch.
         ((1, 1024, 16, 16), (1024, 256, 4, 4), 4, "last", 1),

@@ -106,6 +106,38 @@ def check_exact(x_shape, w_shape, dtype="float32", method="auto", **arguments):
         np.testing.assert_array_equal(y, wanted.astype(dtype))
 
 
+@pytest.mark.parametrize("kernel", (2, 4, 6))
+@pytest.mark.parametrize("dtype", ("float32", "float64", "float16", "complex64"))
+def test_both_sides_of_short_rows(dtype, kernel, isa):
+    """Rows below a kibibyte are stored with their neighbours, where phases have equal taps."""
+    size = np.dtype(dtype).itemsize
+    for length, short in ((1024 // size - 2, True), (1024 // size, False)):
+        x, w = (2, 3, 9, length // 2), (3, 17, kernel, kernel)
+        options = {"stride": 2, "padding": kernel // 2 - 1}
+        plan = _direct.contiguous_plan(problem_of(x, w, **options), np.dtype(dtype), 1)
+        assert plan.short_rows == short
+        check_exact(x, w, dtype, method="direct", **options)
+    uneven = problem_of((2, 3, 9, 40), (3, 17, 3, 3), stride=2)
+    assert not _direct.contiguous_plan(uneven, np.dtype(dtype), 1).short_rows
+
+
+@pytest.mark.parametrize("shape", ((30, 14), (29, 13), (5, 90), (40, 3)))
+@pytest.mark.parametrize("groups", (1, 4))
+def test_rows_of_many_turns(shape, groups, isa):
+    """Maps whose rows are stored in turns, with window edges in the middle of a turn."""
+    for kernel, options in (
+        (2, {"stride": 2}),
+        (3, {"stride": 3}),
+        (4, {"stride": 2, "padding": ((1, 2), (3, 0))}),
+        (4, {"stride": 4, "padding": ((3, 1), (2, 1))}),
+        (3, {"stride": 2, "padding": 1}),
+        (2, {"stride": (4, 2), "dilation": (3, 1), "padding": ((2, 0), 0)}),
+    ):
+        check_exact(
+            (3, 2 * groups, *shape), (2 * groups, 20 // groups, kernel, kernel), groups=groups,
+            method="direct", **options)
+
+
 def chosen(x_shape, w_shape, dtype="float32", **arguments):
     """The name of the method that "auto" takes."""
     problem = problem_of(x_shape, w_shape, **arguments)

@@ -106,9 +106,11 @@ def problems(draw):
     k = [draw(st.integers(1, (40, 9, 5)[rank - 1])) for _ in range(rank)]
     s = [draw(st.integers(1, 7)) for _ in range(rank)]
     d = [draw(st.integers(1, 5)) for _ in range(rank)]
-    groups = draw(st.sampled_from((1, 1, 2, 3, 9)))
+    groups = draw(st.sampled_from((1, 1, 2, 3, 9, 33)))
     c_in = groups * draw(st.sampled_from((0, 1, 2, 7, 64, 1000, 100_000)))
     c_out = draw(st.sampled_from((1, 2, 3, 5, 8, 9, 16, 31, 40)))
+    if groups == 33:
+        c_in, c_out = groups * draw(st.integers(0, 2)), draw(st.integers(1, 2))
     full = [(i - 1) * a + b * (c - 1) + 1 for i, c, a, b in zip(x, k, s, d, strict=True)]
     form = draw(st.sampled_from(("same", "same_lower", "valid", "size", "pairs")))
     if form == "size":
