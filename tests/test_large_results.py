@@ -1,4 +1,4 @@
-"""Results of 16 MiB and more: streamed past the caches, in memory that is kept for the next one.
+"""Results of 20 MiB and more: streamed past the caches, in memory that is kept for the next one.
 
 A batch whose images are small results by themselves gives the same numbers without streaming.
 """
@@ -138,8 +138,8 @@ def test_kept_memory_goes_where_it_is_not_needed():
 
 
 def test_small_results_own_their_memory():
-    assert ones(3).flags.owndata
-    assert not ones(4).flags.owndata
+    assert ones(4).flags.owndata
+    assert not ones(5).flags.owndata
 
 
 def test_memory_of_many_threads():
