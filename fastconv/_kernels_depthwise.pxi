@@ -25,7 +25,7 @@ cdef inline void depthwise_block(
     cdef Py_ssize_t lanes = 4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(float_t), t, j
     if width_t is BlockOfVectors:
         lanes *= BLOCK
-    for j in range(lanes):
+    for j in range(4 * BLOCK * VECTOR_FLOATS):
         acc[j] = 0
     for t in range(taps):
         a = weights[t] + at

@@ -98,7 +98,9 @@ cdef struct Depthwise:
 
 cdef inline const Axis* pixel_axis(const Geometry* g) noexcept nogil:
     """The axis whose pixels are computed one after the other, with the same taps."""
-    return &g.outer[g.n_outer - 1] if g.by_batch else &g.lane
+    if g.by_batch:
+        return &g.outer[g.n_outer - 1]
+    return &g.lane
 
 
 cdef inline Py_ssize_t result_rows(const Geometry* g) noexcept nogil:
