@@ -81,8 +81,8 @@ class Layouts:
     def time_call(self, layout: str, name: str) -> None:
         self.call()
 
-    def track_fraction_of_bound(self, layout: str) -> float:
-        return _fraction_of_bound("dense", self.call)
+    def track_fraction_of_bound(self, layout: str, name: str) -> float:
+        return _fraction_of_bound(name, self.call)
 
 
 class InstructionSets:
