@@ -64,7 +64,8 @@ cdef struct Geometry:
 
 cdef inline bint multiplies_zeros(const Geometry* g) noexcept nogil:
     """Whether zeros of a halo are multiplied, which must not meet an infinite weight."""
-    return not g.depthwise and g.lane.span > 0 or (g.flat and g.outer[g.n_outer - 1].span > 0)
+    return not g.depthwise and (
+        g.lane.span > 0 or (g.flat and g.outer[g.n_outer - 1].span > 0))
 
 
 cdef class Plan:

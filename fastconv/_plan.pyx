@@ -37,6 +37,7 @@ cdef enum:
     SHALLOW_BYTES = 1 << 14     # of x that all panels run over one after the other
     MAX_SOURCES = 2048          # phases that are interleaved at once
     LIST_TAPS = 1 << 17         # outer taps in a list
+    DEPTHWISE_TAPS = 1 << 14    # taps of all axes in the longer lists of groups of one channel
     JOINED_TILES = 4            # tall tiles that the rows of joined phases fill at most,
     JOINED_DEPTH = 16           # and products of each sum that they have in common at least
     SERIAL_WORK = 1 << 20       # multiply-adds and bytes below which threads do not pay
@@ -327,7 +328,8 @@ cdef class Plan:
         # Of the orders of a sum only that of row after row can be had with lanes along the groups.
         g.depthwise = (
             g.c_in == 1 and g.c_out == 1 and g.groups >= vector and not g.joined
-            and lane >= d - 1 and compute < N_FLOATS and components == 1 and element == g.size
+            and lane >= d - 1 and held(axes, d, -1) <= DEPTHWISE_TAPS
+            and compute < N_FLOATS and components == 1 and element == g.size
             and g.x_channel == element and g.y_channel == element
         )
         if g.depthwise:

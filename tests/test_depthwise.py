@@ -44,6 +44,10 @@ def test_which_problems_are_depthwise(isa):
     assert not planned((1, 64, 200, 2), (True, True))
     assert not planned((1, 64, 500), (True, True), kernel=(81,), stride=4)
 
+    # The lists of taps stay within the scratch that was promised.
+    assert planned((1, vector, 150, 150), (True, True), kernel=(128, 128), stride=1)
+    assert not planned((1, vector, 150, 150), (True, True), kernel=(128, 129), stride=1)
+
 
 @st.composite
 def layers(draw):
