@@ -409,24 +409,18 @@ cdef inline void stream_dense(
         Py_ssize_t first, Py_ssize_t low, Py_ssize_t high) noexcept nogil:
     """Lanes [low, high) of sources whose results follow each other, by whole lines."""
     cdef element_t run[QUAD * MANY]
-    cdef element_t quads[4 * QUAD]
-    cdef Py_ssize_t n_sources = s.n_sources, size = sizeof(element_t), u = low, n, v, w, j
+    cdef Py_ssize_t n_sources = s.n_sources, u = low, n, v
     cdef Py_ssize_t most = MANY // n_sources * QUAD
     while u < high:
         n = min(most, high - u)
         v = 0
         while v < n:
-            j = 0
-            while j < n_sources:
-                # The last ones are moved back, and some stored twice.
-                j = min(j, n_sources - 4)
-                interleave_four[real_t, element_t](
-                    sources, bias, s.bias_mask, j, first + u + v, quads)
-                for w in range(QUAD):
-                    memcpy(&run[(v + w) * n_sources + j], &quads[4 * w], 4 * size)
-                j += 4
+            store_quads[real_t, element_t](
+                sources, bias, &run[v * n_sources], s, first + u + v, QUAD)
             v += QUAD
-        stream_run(<char*> (dst + u * n_sources), <char*> run, n * n_sources * size)
+        stream_run(
+            <char*> (dst + u * n_sources), <char*> run,
+            n * n_sources * <Py_ssize_t> sizeof(element_t))
         u += n
 
 
@@ -453,25 +447,30 @@ cdef inline void store_wide(
         u += QUAD
 
 
+cdef inline Py_ssize_t ways_of(ways_t* tag) noexcept nogil:
+    """How many sources a type means."""
+    if ways_t is Ways1:
+        return 1
+    elif ways_t is Ways2:
+        return 2
+    elif ways_t is Ways3:
+        return 3
+    else:
+        return 4
+
+
 cdef void store_direct(
         const real_t** sources, const real_t* biases, element_t* dst, const Store* s,
         Py_ssize_t low, Py_ssize_t high, ways_t* tag) noexcept nogil:
     """Lanes [low, high), QUAD or more, of one to four sources whose results follow each other."""
-    cdef Py_ssize_t n = (high - low) // QUAD * QUAD, group, channel, k = 0, r, left, at, u, ways
+    cdef Py_ssize_t n = (high - low) // QUAD * QUAD, group, channel, k = 0, r, left, at, u
+    cdef Py_ssize_t ways = ways_of[ways_t](tag)
     cdef element_t block[4 * QUAD]
     cdef const real_t* bias
     cdef const real_t** row
     cdef real_t b0, b1, b2, b3
     cdef element_t* to
     cdef element_t* last
-    if ways_t is Ways1:
-        ways = 1
-    elif ways_t is Ways2:
-        ways = 2
-    elif ways_t is Ways3:
-        ways = 3
-    else:
-        ways = 4
     for group in range(s.groups):
         for channel in range(s.channels):
             bias = biases + k * s.bias_step
@@ -510,22 +509,14 @@ cdef void store_collected(
     Lanes that do not fill a vector are interleaved as if they did. Rows that follow each other in
     memory are written together, so that few lines are written in parts.
     """
-    cdef Py_ssize_t size = sizeof(element_t), group, channel, k = 0, r, left, at, u, n, ways
-    cdef Py_ssize_t begun = 0, filled = 0
+    cdef Py_ssize_t size = sizeof(element_t), group, channel, k = 0, r, left, at, u, n
+    cdef Py_ssize_t begun = 0, filled = 0, ways = ways_of[ways_t](tag)
     cdef element_t run[4 * STREAMED]
     cdef char* place = <char*> dst
     cdef const real_t* bias
     cdef const real_t** row
     cdef real_t b0, b1, b2, b3
     cdef char* to
-    if ways_t is Ways1:
-        ways = 1
-    elif ways_t is Ways2:
-        ways = 2
-    elif ways_t is Ways3:
-        ways = 3
-    else:
-        ways = 4
     for group in range(s.groups):
         for channel in range(s.channels):
             bias = biases + k * s.bias_step
@@ -611,6 +602,18 @@ cdef void store_scattered(
                     at += s.turn
 
 
+cdef inline void store_neighbours(
+        const real_t** sources, const real_t* biases, element_t* dst, const Store* s,
+        Py_ssize_t low, Py_ssize_t high, ways_t* tag) noexcept nogil:
+    """Rows of one to four sources whose results follow each other."""
+    if s.streamed or high - low < QUAD:
+        store_collected[real_t, element_t, ways_t](sources, biases, dst, s, tag)
+        return
+    store_direct[real_t, element_t, ways_t](sources, biases, dst, s, low, high, tag)
+    if s.skip or s.cut:
+        store_scattered[real_t, element_t](sources, biases, dst, s, low, high, True)
+
+
 cdef void store(
         const real_t** sources, const real_t* biases, element_t* dst,
         const Store* s) noexcept nogil:
@@ -620,26 +623,14 @@ cdef void store(
     cdef Py_ssize_t high = s.n - 1 if s.cut else s.n
     if s.source_step != size or s.lane_step != s.n_sources * size or s.n_sources > 4:
         store_scattered[real_t, element_t](sources, biases, dst, s, low, high, False)
-    elif s.streamed or high - low < QUAD:
-        if s.n_sources == 1:
-            store_collected[real_t, element_t, Ways1](sources, biases, dst, s, NULL)
-        elif s.n_sources == 2:
-            store_collected[real_t, element_t, Ways2](sources, biases, dst, s, NULL)
-        elif s.n_sources == 3:
-            store_collected[real_t, element_t, Ways3](sources, biases, dst, s, NULL)
-        else:
-            store_collected[real_t, element_t, Ways4](sources, biases, dst, s, NULL)
+    elif s.n_sources == 1:
+        store_neighbours[real_t, element_t, Ways1](sources, biases, dst, s, low, high, NULL)
+    elif s.n_sources == 2:
+        store_neighbours[real_t, element_t, Ways2](sources, biases, dst, s, low, high, NULL)
+    elif s.n_sources == 3:
+        store_neighbours[real_t, element_t, Ways3](sources, biases, dst, s, low, high, NULL)
     else:
-        if s.n_sources == 1:
-            store_direct[real_t, element_t, Ways1](sources, biases, dst, s, low, high, NULL)
-        elif s.n_sources == 2:
-            store_direct[real_t, element_t, Ways2](sources, biases, dst, s, low, high, NULL)
-        elif s.n_sources == 3:
-            store_direct[real_t, element_t, Ways3](sources, biases, dst, s, low, high, NULL)
-        else:
-            store_direct[real_t, element_t, Ways4](sources, biases, dst, s, low, high, NULL)
-        if s.skip or s.cut:
-            store_scattered[real_t, element_t](sources, biases, dst, s, low, high, True)
+        store_neighbours[real_t, element_t, Ways4](sources, biases, dst, s, low, high, NULL)
 
 
 cdef void add(
