@@ -416,7 +416,7 @@ cdef inline void stream_dense(
         v = 0
         while v < n:
             store_quads[real_t, element_t](
-                sources, bias, &run[v * n_sources], s, first + u + v, QUAD)
+                sources, bias, &run[v * n_sources], s, first + u + v, min(QUAD, n - v))
             v += QUAD
         stream_run(
             <char*> (dst + u * n_sources), <char*> run,
