@@ -53,9 +53,9 @@ EXTENSIONS = {
     "_columns": (["-O2"], True, True),
     "_points": (["-O2"], True, True),
     "_kernels_baseline": ([*KERNEL, *SIXTEEN_REGISTERS], False, True),
-    "_kernels_avx2": ([*KERNEL, "-march=x86-64-v3"], False, X86),
+    "_kernels_avx2": ([*KERNEL, "-march=x86-64-v3", "-fschedule-insns", "-fsched-pressure"], False, X86),
     "_kernels_avx512": (
-        [*KERNEL, "-march=x86-64-v4", "-mprefer-vector-width=512"], False, X86,
+        [*KERNEL, "-march=x86-64-v4", "-mprefer-vector-width=512", "-fschedule-insns", "-fsched-pressure"], False, X86,
     ),
 }
 

@@ -121,6 +121,8 @@ cdef void tile(
         Py_ssize_t acc_pitch, bint accumulate, Py_ssize_t tiles) noexcept nogil:
     cdef real_t acc[MAX_ACC * VECTOR_FLOATS]
     cdef real_t* c = <real_t*> out
+    cdef const real_t* tap
+    cdef const real_t* x
     cdef const real_t* a
     cdef const real_t* b
     cdef const real_t* b_im
@@ -165,16 +167,26 @@ cdef void tile(
                 for j in range(lanes):
                     acc[m * lanes + j] = 0
         for r in range(n_rows):
+            tap = panel + taps[r] * lane_taps * tap_size
+            x = rows[r] + at
             for t in range(lane_taps):
-                a = panel + (taps[r] * lane_taps + t) * tap_size
-                b = rows[r] + (at - t * lane_shift)
+                a = tap
+                b = x
+                tap += tap_size
+                x -= lane_shift
                 if components == 1:
                     for k in range(depth):
                         if height == 8:
                             prefetch(a + AHEAD)
-                        for m in range(height):
+                        if height == 2:
+                            # One loop, or GCC loads the lanes for each row again.
                             for j in range(lanes):
-                                acc[m * lanes + j] += a[m] * b[j]
+                                acc[j] += a[0] * b[j]
+                                acc[lanes + j] += a[1] * b[j]
+                        else:
+                            for m in range(height):
+                                for j in range(lanes):
+                                    acc[m * lanes + j] += a[m] * b[j]
                         a += height
                         b += pitch
                     continue
