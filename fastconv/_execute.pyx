@@ -13,8 +13,9 @@ from fastconv._plan cimport Geometry, Plan, multiplies_zeros
 from fastconv._stream cimport stream_fence
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
-    MAX_AXES, MAX_WOVEN, QUAD, Axis, KernelTable, Load, Run, Store, class_first, class_size,
-    log2_height, longer_phases, one_row, panel_height, phase_taps, tile_vectors, uneven,
+    MAX_AXES, MAX_WOVEN, PARTED, QUAD, WAYS2, WAYS4, Axis, KernelTable, Load, Run, Stencil,
+    Store, class_first, class_size, log2_height, longer_phases, one_row, panel_height, phase_taps,
+    stencil_fn, tile_vectors, uneven,
 )
 
 cdef enum:
@@ -175,6 +176,7 @@ cdef Py_ssize_t run_panels(
 
 include "_execute_joined.pxi"
 include "_execute_depthwise.pxi"
+include "_execute_stencil.pxi"
 
 
 cdef void run_together(
@@ -334,7 +336,9 @@ cdef void run_rows(const Call* c, Place* p) noexcept nogil:
             else:
                 p.q[last] = row
                 inside = list_taps(c, p)
-            if inside:
+            if inside and g.stencil:
+                run_stencil(c, p)
+            elif inside:
                 run_set(c, p)
         row += g.row_block if g.flat else 1
 

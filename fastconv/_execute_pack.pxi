@@ -43,12 +43,11 @@ cdef void place_tap(
     phase = t % g.lane.period
     j = t // g.lane.period
     size = class_size(&g.lane, 0)
-    lane_taps = g.lane.max_taps
+    lane_taps = phase_taps(&g.lane, phase)
     if phase >= size:
-        place.base += n_co * g.components * g.c_in * phases * n_taps * size * lane_taps
+        place.base += n_co * g.components * g.c_in * phases * n_taps * size * g.lane.max_taps
         phase -= size
         size = g.lane.n_phases - size
-        lane_taps -= 1
     place.taps = n_taps * lane_taps
     place.tap = tap * lane_taps + j
     place.row = (phase * phases + p) * n_co * g.components

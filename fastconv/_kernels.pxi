@@ -16,8 +16,8 @@ from libc.string cimport memcpy
 from fastconv._prefetch cimport prefetch, prefetch_far, prefetch_result
 from fastconv._types cimport (
     DEALT_PARTS, F11, F22, F23, F32, LINE, MAX_ACC, QUAD, WOVEN_SOURCES, KernelTable, Load, Run,
-    Scheme, Store, add_fn, deal_fn, depthwise_fn, load_fn, pack_fn, peak_fn, store_fn, tile_fn,
-    transform_filter_fn, transform_input_fn, transform_output_fn, weave_fn,
+    Scheme, Stencil, Store, add_fn, deal_fn, depthwise_fn, load_fn, pack_fn, peak_fn, stencil_fn,
+    store_fn, tile_fn, transform_filter_fn, transform_input_fn, transform_output_fn, weave_fn,
 )
 
 cdef enum:
@@ -212,6 +212,7 @@ cdef void tile(
 
 include "_kernels_move.pxi"
 include "_kernels_depthwise.pxi"
+include "_kernels_stencil.pxi"
 include "_kernels_winograd.pxi"
 
 
@@ -344,6 +345,70 @@ cdef void fill_table() noexcept:
     kernels.transform_output[1] = <transform_output_fn> transform_output[double]
     kernels.weave[1] = <weave_fn> weave[double]
     kernels.depthwise[1] = <depthwise_fn> depthwise[double]
+    kernels.stencil[0][1][0][0] = <stencil_fn> stencil[
+        float, Ways2, Stencil2x1]
+    kernels.stencil[0][1][0][1] = <stencil_fn> stencil[
+        float, Ways2, Stencil2x2]
+    kernels.stencil[0][1][2][0] = <stencil_fn> stencil[
+        float, Parted, Stencil2x1]
+    kernels.stencil[0][1][2][1] = <stencil_fn> stencil[
+        float, Parted, Stencil2x2]
+    kernels.stencil[0][2][0][0] = <stencil_fn> stencil[
+        float, Ways2, Stencil4x1]
+    kernels.stencil[0][2][0][1] = <stencil_fn> stencil[
+        float, Ways2, Stencil4x2]
+    kernels.stencil[0][2][1][0] = <stencil_fn> stencil[
+        float, Ways4, Stencil4x1]
+    kernels.stencil[0][2][1][1] = <stencil_fn> stencil[
+        float, Ways4, Stencil4x2]
+    kernels.stencil[0][2][2][0] = <stencil_fn> stencil[
+        float, Parted, Stencil4x1]
+    kernels.stencil[0][2][2][1] = <stencil_fn> stencil[
+        float, Parted, Stencil4x2]
+    kernels.stencil[0][3][0][0] = <stencil_fn> stencil[
+        float, Ways2, Stencil8x1]
+    kernels.stencil[0][3][0][1] = <stencil_fn> stencil[
+        float, Ways2, Stencil8x2]
+    kernels.stencil[0][3][1][0] = <stencil_fn> stencil[
+        float, Ways4, Stencil8x1]
+    kernels.stencil[0][3][1][1] = <stencil_fn> stencil[
+        float, Ways4, Stencil8x2]
+    kernels.stencil[0][3][2][0] = <stencil_fn> stencil[
+        float, Parted, Stencil8x1]
+    kernels.stencil[0][3][2][1] = <stencil_fn> stencil[
+        float, Parted, Stencil8x2]
+    kernels.stencil[1][1][0][0] = <stencil_fn> stencil[
+        double, Ways2, Stencil2x1]
+    kernels.stencil[1][1][0][1] = <stencil_fn> stencil[
+        double, Ways2, Stencil2x2]
+    kernels.stencil[1][1][2][0] = <stencil_fn> stencil[
+        double, Parted, Stencil2x1]
+    kernels.stencil[1][1][2][1] = <stencil_fn> stencil[
+        double, Parted, Stencil2x2]
+    kernels.stencil[1][2][0][0] = <stencil_fn> stencil[
+        double, Ways2, Stencil4x1]
+    kernels.stencil[1][2][0][1] = <stencil_fn> stencil[
+        double, Ways2, Stencil4x2]
+    kernels.stencil[1][2][1][0] = <stencil_fn> stencil[
+        double, Ways4, Stencil4x1]
+    kernels.stencil[1][2][1][1] = <stencil_fn> stencil[
+        double, Ways4, Stencil4x2]
+    kernels.stencil[1][2][2][0] = <stencil_fn> stencil[
+        double, Parted, Stencil4x1]
+    kernels.stencil[1][2][2][1] = <stencil_fn> stencil[
+        double, Parted, Stencil4x2]
+    kernels.stencil[1][3][0][0] = <stencil_fn> stencil[
+        double, Ways2, Stencil8x1]
+    kernels.stencil[1][3][0][1] = <stencil_fn> stencil[
+        double, Ways2, Stencil8x2]
+    kernels.stencil[1][3][1][0] = <stencil_fn> stencil[
+        double, Ways4, Stencil8x1]
+    kernels.stencil[1][3][1][1] = <stencil_fn> stencil[
+        double, Ways4, Stencil8x2]
+    kernels.stencil[1][3][2][0] = <stencil_fn> stencil[
+        double, Parted, Stencil8x1]
+    kernels.stencil[1][3][2][1] = <stencil_fn> stencil[
+        double, Parted, Stencil8x2]
     kernels.add[0] = <add_fn> add[float]
     kernels.peak[0] = <peak_fn> peak[float]
     kernels.add[1] = <add_fn> add[double]

@@ -38,6 +38,8 @@ cdef enum:
     MAX_SOURCES = 2048          # phases that are interleaved at once
     LIST_TAPS = 1 << 17         # outer taps in a list
     DEPTHWISE_TAPS = 1 << 14    # taps of all axes in the longer lists of groups of one channel
+    STENCIL_PRODUCTS = 64       # products of a sum that is stored from where it is made,
+    STENCIL_GAIN = 3            # and how many cost as much as accumulators between
     JOINED_TILES = 4            # tall tiles that the rows of joined phases fill at most,
     JOINED_DEPTH = 16           # and products of each sum that they have in common at least
     SERIAL_WORK = 1 << 20       # multiply-adds and bytes below which threads do not pay
@@ -149,16 +151,47 @@ cdef bint short_rows(const Geometry* g) noexcept:
     )
 
 
+cdef bint parts_lanes(const Axis* a) noexcept:
+    """Whether a stencil takes two lane phases apart: they may begin anywhere in the window."""
+    return a.stride == 2 and (uneven(a) or a.crop % 2 != 0)
+
+
+cdef bint stencils(const Geometry* g) noexcept:
+    """Whether sums are so short that accumulators between would cost more than they do."""
+    cdef const Axis* a = &g.lane
+    cdef Py_ssize_t products = g.c_in * a.max_taps, lanes = a.q_hi - a.q_lo, i
+    for i in range(g.n_outer):
+        products = min(products * g.outer[i].max_taps, STENCIL_PRODUCTS + 1)
+    if parts_lanes(a):
+        lanes = ceil_div(a.n_out, 2)
+    return (
+        not g.by_batch and g.interleaved and not g.streamed and a.y_step == g.element
+        and g.compute < N_FLOATS and g.components == 1 and g.element == g.size
+        and 0 < g.c_in <= g.depth_block and products <= STENCIL_PRODUCTS
+        and (a.stride == 2 or a.stride == 4 and not uneven(a)) and a.stride <= g.height
+        # Rows are not joined, and each may leave some of its lanes empty.
+        and products * (round_up(lanes, g.vector) - lanes) < STENCIL_GAIN * lanes
+    )
+
+
 cdef int make_sets(Geometry* g, bint in_any_batch) noexcept:
     """Which outer phases share a panel: few output channels take several, so rows are full."""
     cdef Py_ssize_t rows, i, s, c, rest, taps
     g.joined = joins(g, in_any_batch)
+    g.stencil = not g.joined and stencils(g)
     g.outer[g.joint].whole = g.lane.whole = g.joined
     if g.joined:
         g.outer[g.joint].n_classes = g.lane.n_classes = 1
     rows = g.c_out * g.components * largest_class(&g.lane)
+    if g.stencil:
+        set_classes(&g.lane, not parts_lanes(&g.lane))
+        rows = g.c_out * g.lane.stride
     for i in range(g.n_outer - 1, -1, -1):
-        if not g.outer[i].whole:
+        if g.stencil:
+            # All rows of a channel in one panel, whose height is a power of two.
+            set_classes(&g.outer[i], g.outer[i].n_phases in (1, 2, 4) and not uneven(&g.outer[i])
+                and rows // max(g.c_out, 1) * g.outer[i].n_phases <= g.height)
+        elif not g.outer[i].whole:
             set_classes(
                 &g.outer[i],
                 rows < 2 * g.height and rows * largest_class(&g.outer[i]) <= ACC_ROWS
@@ -411,6 +444,11 @@ cdef class Plan:
     def groups(self):
         """Groups of a task, which are read and stored together."""
         return self.g.group_block
+
+    @property
+    def debug(self):
+        g = self.g
+        return dict(flat=g.flat, joined=g.joined, widest=g.widest, n_sets=g.n_sets, row_block=g.row_block, n_row_blocks=g.n_row_blocks, lane_block=g.lane_block, n_lane_blocks=g.n_lane_blocks, group_block=g.group_block, group_rows=g.group_rows, channel_block=g.channel_block, depth_block=g.depth_block, pitch=g.pitch, row_pitch=g.row_pitch, strip=g.strip, shallow=g.shallow, acc_pitch=g.acc_pitch, tasks=g.tasks, workers=g.workers, rows_bytes=g.rows_bytes, acc_bytes=g.acc_bytes, streamed=g.streamed, interleaved=g.interleaved, by_channel=g.by_channel, woven=g.woven, by_batch=g.by_batch)
 
     @property
     def complete(self):

@@ -37,6 +37,14 @@ cdef Py_ssize_t together(const Geometry* g) noexcept:
     return rows
 
 
+cdef Py_ssize_t stencil_rows(const Geometry* g) noexcept:
+    """Rows of a stencil's panel that one output channel has."""
+    cdef Py_ssize_t rows = g.lane.stride, i
+    for i in range(g.n_outer):
+        rows *= largest_class(&g.outer[i])
+    return rows
+
+
 cdef void cut_groups(Geometry* g, Cut* cut) noexcept:
     """As many groups as can be stored together; they share the lists of rows and results."""
     cdef const Axis* rows = &g.outer[g.n_outer - 1]
@@ -48,7 +56,9 @@ cdef void cut_groups(Geometry* g, Cut* cut) noexcept:
         not g.by_batch and g.depth_block >= g.c_in and own <= ACC_ROWS
         and (g.interleaved or g.by_channel)
     ):
-        if g.by_channel:
+        if g.stencil:
+            most = g.groups
+        elif g.by_channel:
             most = max(ACC_ROWS, min(own * ceil_div(LINE, c_out * g.element), 4 * ACC_ROWS))
             most //= own
         else:
@@ -104,7 +114,8 @@ cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
     g.row_pitch = g.lane.n_in + g.lane.span
     # Short rows may leave the last vector of each half empty: run on into the next row then.
     g.flat = (
-        not g.by_batch and cut.rows > 1 and rows.shift == 1 and g.depth_block >= g.c_in
+        not g.by_batch and not g.stencil
+        and cut.rows > 1 and rows.shift == 1 and g.depth_block >= g.c_in
         and g.n_lane_blocks == 1 and cut.lanes < 8 * g.vector
         and flat_fill(g, cut.lanes, cut.rows, min(cut.rows, 4))
         > 1.02 * row_fill(cut.lanes, g.vector)
@@ -171,7 +182,12 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
         g.channel_block = min(g.channel_block, max(1, ceil_div(g.c_out, shares)))
     if g.channel_block > 8:
         g.channel_block = g.channel_block // 8 * 8
-    if g.group_block > 1:
+    if g.stencil:
+        # Panels of all blocks are powers of two high.
+        g.channel_block = g.height // stencil_rows(g)
+        while g.c_out % g.channel_block & (g.c_out % g.channel_block - 1):
+            g.channel_block >>= 1
+    elif g.group_block > 1:
         g.channel_block = g.c_out
     elif g.flat and short_rows(g):
         lanes = round_up(g.row_block * g.row_pitch, g.vector)
@@ -194,6 +210,10 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
     g.workers = max(1, min(cut.workers, g.tasks))
     g.group_rows = g.channel_block * sources
     set_strip(g, g.group_block * g.group_rows)
+    if g.stencil:
+        # A part may begin a lane later, and what is outside of the window has a row.
+        g.rows_bytes += LINE
+        g.acc_bytes = round_up(g.lane_block * g.lane.stride * g.size, 64)
 
 
 cdef void set_strip(Geometry* g, Py_ssize_t rows) noexcept:
@@ -276,6 +296,8 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers) noexcept:
     # Outer taps with their rows, sources, and a row of zeros.
     g.list_taps = cut.other_taps * rows.max_taps
     g.list_sources = max(g.lane.n_phases, g.group_block * g.channel_block)
+    if g.stencil:
+        g.list_sources = g.height
     if g.gathered:
         g.list_sources = max(g.list_sources, g.row_block * rows.stride)
     if g.woven:

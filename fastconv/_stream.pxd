@@ -8,6 +8,8 @@ cdef extern from *:
     #include <immintrin.h>
     #endif
     static inline void fastconv_copy_run(char *to, const char *from, Py_ssize_t size) {
+        for (; size >= 64; to += 64, from += 64, size -= 64)
+            memcpy(to, from, 64);
         for (; size >= 16; to += 16, from += 16, size -= 16)
             memcpy(to, from, 16);
         for (; size >= 4; to += 4, from += 4, size -= 4)

@@ -101,6 +101,38 @@ cdef inline Store one_row() noexcept nogil:
 ctypedef void (*store_fn)(
     const void* const* sources, const void* bias, char* dst, const Store* store) noexcept nogil
 
+# Rows of the result of some groups of few channels, straight from the accumulators: short sums.
+#
+# The rows of a panel are (lane phase, outer phase, channel). Lane u of lane phase r of row number i
+# of each goes to results[i][u*ways + r], plus bias[i & channel_mask], for lanes [first, stop), but
+# only numbers [skip, end) of a row. From one group to the next the panels are `group_panel` apart,
+# the biases `group_bias` and the results `group_step`; those of x follow each other. All lane
+# phases are one part, or each of two is one, with a panel of its own.
+#
+# Sums are those of tile_fn. Lanes up to a whole vector are read.
+cdef struct Part:
+    Py_ssize_t panel, taps           # taps of the lane axis
+    Py_ssize_t at                    # lane of x that the first one reads
+
+cdef struct Stencil:
+    Part parts[2]
+    Py_ssize_t n_rows, lane_shift, depth, pitch
+    Py_ssize_t channel_mask          # of a power of two of channels
+    Py_ssize_t first, stop           # lanes
+    Py_ssize_t skip, end
+    Py_ssize_t groups, group_panel, group_bias
+    Py_ssize_t group_step            # in bytes
+
+ctypedef void (*stencil_fn)(
+    const void* panel, const Py_ssize_t* taps, const void* const* rows, const void* bias,
+    char* const* results, const Stencil* s) noexcept nogil
+
+cdef enum Weave:
+    WAYS2
+    WAYS4
+    PARTED
+    N_WEAVES
+
 # How a fast algorithm computes phases of some taps along one axis: from a window of as many inputs
 # as there are points, several outputs. A shorter phase has one tap less, its g_0, and so does
 # without the first point. Named F(outputs, taps).
@@ -183,6 +215,7 @@ cdef struct KernelTable:
     transform_output_fn transform_output[N_FLOATS]
     weave_fn weave[N_FLOATS]
     depthwise_fn depthwise[N_FLOATS]
+    stencil_fn stencil[N_FLOATS][N_HEIGHTS][N_WEAVES][2]  # of one vector and of two
     peak_fn peak[N_COMPUTE]
 
 

@@ -1,0 +1,72 @@
+# Short sums, stored from where they are computed: no accumulators between. Part of _execute.pyx.
+
+cdef inline void stencil_row(
+        const Call* c, const stencil_fn* kernels, const char* panel, const char* bias,
+        Py_ssize_t lanes, Stencil* s) noexcept nogil:
+    """All lanes of a row: two vectors at a time, and one where no more are left."""
+    cdef Py_ssize_t vector = c.g.vector, left = lanes % (2 * vector)
+    if left > vector:
+        left = 0
+    s.first, s.stop = 0, lanes - left
+    if s.stop > 0:
+        kernels[1](panel, c.taps, c.tap_rows, bias, <char**> c.sources, s)
+    if left > 0:
+        s.first, s.stop = s.stop, lanes
+        kernels[0](panel, c.taps, c.tap_rows, bias, <char**> c.sources, s)
+
+
+cdef void run_stencil(const Call* c, const Place* p) noexcept nogil:
+    """One row of lanes of all phases of a set, of all groups that the task holds."""
+    cdef const Geometry* g = c.g
+    cdef const Axis* a = &g.lane
+    cdef Py_ssize_t rows = p.channels * p.phases, height = rows * a.stride, phase, i, group
+    cdef Py_ssize_t lanes = p.lane_hi - p.lane_lo, part
+    cdef Py_ssize_t weave = WAYS2 if a.stride == 2 else WAYS4
+    cdef Py_ssize_t start = p.lane_lo * a.stride - a.crop
+    cdef const char* panel = c.packed + panel_start(c, p, 0) * g.size
+    cdef const char* bias = block_bias(c, p)
+    cdef char** results = <char**> c.sources
+    cdef char* y
+    cdef Stencil s
+    s.skip = max(0, -start)
+    s.end = min(lanes * a.stride, a.n_out - start)
+    s.parts[0].panel = 0
+    s.parts[0].taps = a.max_taps
+    s.parts[0].at = a.span
+    if a.n_classes == 2:
+        weave = PARTED
+        s.parts[1].panel = rows * p.set_taps * a.max_taps * g.c_in
+        s.parts[1].taps = phase_taps(a, 1)
+        s.parts[1].at = a.span
+        if s.skip > 0:
+            # The first result of the window becomes the first of two.
+            s.parts[0], s.parts[1] = s.parts[1], s.parts[0]
+            s.parts[1].at += 1
+            start += s.skip
+            s.end -= s.skip
+            s.skip = 0
+            lanes = ceil_div(s.end, 2)
+    s.n_rows, s.lane_shift, s.depth, s.pitch = p.n_rows, a.shift, g.c_in, g.pitch
+    s.channel_mask = p.channels - 1
+    s.groups = p.groups
+    s.group_panel = g.c_out * g.taps * g.c_in
+    s.group_bias = g.c_out
+    s.group_step = g.c_out * g.y_channel
+    for phase in range(p.phases):
+        if outer_result(c, p, phase, &y):
+            y += start * a.y_step
+        else:
+            # What is outside of the window goes nowhere, group by group.
+            y = NULL
+            s.groups = 1
+        for i in range(p.channels):
+            results[phase * p.channels + i] = c.acc if y == NULL else y + i * g.y_channel
+    for group in range(p.groups // s.groups):
+        stencil_row(c, c.k.stencil[g.compute][log2_height(height)][weave], panel, bias, lanes, &s)
+        panel += s.group_panel * g.size
+        bias += s.group_bias * g.size
+        for part in range(2):
+            s.parts[part].at += s.depth * s.pitch
+        for i in range(rows):
+            if results[i] != c.acc:
+                results[i] += s.group_step

@@ -1,0 +1,121 @@
+# Short sums straight into rows of the result. Part of _kernels.pxi.
+
+# A stencil's constants, carried by types: rows of accumulators x vectors, and how many phases of
+# the lane axis are woven: `Parted` are two with panels of their own.
+cdef struct Stencil8x2:
+    char unused
+cdef struct Stencil8x1:
+    char unused
+cdef struct Stencil4x2:
+    char unused
+cdef struct Stencil4x1:
+    char unused
+cdef struct Stencil2x2:
+    char unused
+cdef struct Stencil2x1:
+    char unused
+
+ctypedef fused stencil_t:
+    Stencil8x2
+    Stencil8x1
+    Stencil4x2
+    Stencil4x1
+    Stencil2x2
+    Stencil2x1
+
+cdef struct Parted:
+    char unused
+
+ctypedef fused weave_t:
+    Ways2
+    Ways4
+    Parted
+
+
+cdef void stencil(
+        const float_t* panel, const Py_ssize_t* taps, const float_t** rows, const weave_t* biases,
+        stencil_t** results, const Stencil* s) noexcept nogil:
+    cdef float_t acc[MAX_ACC * VECTOR_FLOATS]
+    cdef float_t block[MAX_ACC * VECTOR_FLOATS]
+    cdef const float_t* bias = <const float_t*> biases
+    cdef const float_t* x
+    cdef const float_t* a
+    cdef const float_t* b
+    cdef float_t* to
+    cdef float_t bias_i
+    cdef Py_ssize_t height, vectors, ways, sums, lanes, own, size = sizeof(float_t)
+    cdef Py_ssize_t at = 0, group, u, r, t, k, m, j, i, first, low, high, offset = 0
+    cdef bint whole
+    if stencil_t is Stencil8x2 or stencil_t is Stencil8x1:
+        height = 8
+    elif stencil_t is Stencil4x2 or stencil_t is Stencil4x1:
+        height = 4
+    else:
+        height = 2
+    if stencil_t is Stencil8x2 or stencil_t is Stencil4x2 or stencil_t is Stencil2x2:
+        vectors = 2
+    else:
+        vectors = 1
+    ways = 4 if weave_t is Ways4 else 2
+    lanes = vectors * (4 * VECTOR_FLOATS // size)
+    own = height // ways
+    # Rows of accumulators with the same taps.
+    sums = own if weave_t is Parted else height
+    for group in range(s.groups):
+        u = s.first
+        while u < s.stop:
+            # The last ones are moved back, and some computed twice.
+            if s.stop >= lanes:
+                u = min(u, s.stop - lanes)
+            for m in range(height):
+                for j in range(lanes):
+                    acc[m * lanes + j] = 0
+            for r in range(s.n_rows):
+                a = panel + s.parts[0].panel + taps[r] * s.parts[0].taps * s.depth * sums
+                x = rows[r] + (at + s.parts[0].at + u)
+                for t in range(s.parts[0].taps):
+                    b = x
+                    for k in range(s.depth):
+                        for m in range(sums):
+                            for j in range(lanes):
+                                acc[m * lanes + j] += a[m] * b[j]
+                        a += sums
+                        b += s.pitch
+                    x -= s.lane_shift
+                if weave_t is Parted:
+                    a = panel + s.parts[1].panel + taps[r] * s.parts[1].taps * s.depth * sums
+                    x = rows[r] + (at + s.parts[1].at + u)
+                    for t in range(s.parts[1].taps):
+                        b = x
+                        for k in range(s.depth):
+                            for m in range(sums):
+                                for j in range(lanes):
+                                    acc[(sums + m) * lanes + j] += a[m] * b[j]
+                            a += sums
+                            b += s.pitch
+                        x -= s.lane_shift
+            first = u * ways
+            low = max(0, s.skip - first)
+            high = min(lanes * ways, s.end - first)
+            whole = low == 0 and high == lanes * ways
+            for i in range(own):
+                bias_i = bias[i & s.channel_mask]
+                to = &block[i * ways * lanes]
+                if whole:
+                    to = <float_t*> (<char*> results[i] + offset) + first
+                for j in range(lanes):
+                    to[ways * j] = acc[i * lanes + j] + bias_i
+                    to[ways * j + 1] = acc[(own + i) * lanes + j] + bias_i
+                    if ways > 2:
+                        to[ways * j + 2] = acc[(2 * own + i) * lanes + j] + bias_i
+                        to[ways * j + 3] = acc[(3 * own + i) * lanes + j] + bias_i
+            if not whole and high > low:
+                for i in range(own):
+                    copy_run(
+                        <char*> results[i] + offset + (first + low) * size,
+                        <char*> &block[i * ways * lanes + low], (high - low) * size)
+            u += lanes
+        panel += s.group_panel
+        at += s.depth * s.pitch
+        bias += s.group_bias
+        offset += s.group_step
