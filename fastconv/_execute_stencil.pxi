@@ -15,13 +15,35 @@ cdef inline void stencil_row(
         kernels[0](panel, c.taps, c.tap_rows, bias, <char**> c.sources, s)
 
 
+cdef inline Py_ssize_t weave_of(const Geometry* g) noexcept nogil:
+    """How a stencil's lane phases are woven."""
+    if g.lane.n_classes == 2:
+        return PARTED
+    if g.joined:
+        return MORE2 if g.lane.stride == 2 else MORE4
+    return WAYS2 if g.lane.stride == 2 else WAYS4
+
+
+cdef inline Part stencil_part(
+        const Geometry* g, Py_ssize_t panel, Py_ssize_t first, Py_ssize_t taps) noexcept nogil:
+    """Taps [first, first + taps) of a lane phase; those of a single channel are a depth."""
+    cdef Part part
+    part.panel, part.at = panel, g.lane.span - first * g.lane.shift
+    part.taps, part.tap_step = taps, -g.lane.shift
+    part.depth, part.depth_step = g.c_in, g.pitch
+    if part.depth == 1 and taps > 0:
+        part.taps, part.depth = part.depth, part.taps
+        part.tap_step, part.depth_step = part.depth_step, part.tap_step
+    return part
+
+
 cdef void run_stencil(const Call* c, const Place* p) noexcept nogil:
     """One row of lanes of all phases of a set, of all groups that the task holds."""
     cdef const Geometry* g = c.g
     cdef const Axis* a = &g.lane
     cdef Py_ssize_t rows = p.channels * p.phases, height = rows * a.stride, phase, i, group
     cdef Py_ssize_t lanes = p.lane_hi - p.lane_lo, part
-    cdef Py_ssize_t weave = WAYS2 if a.stride == 2 else WAYS4
+    cdef Py_ssize_t weave = weave_of(g)
     cdef Py_ssize_t start = p.lane_lo * a.stride - a.crop
     cdef const char* panel = c.packed + panel_start(c, p, 0) * g.size
     cdef const char* bias = block_bias(c, p)
@@ -30,14 +52,12 @@ cdef void run_stencil(const Call* c, const Place* p) noexcept nogil:
     cdef Stencil s
     s.skip = max(0, -start)
     s.end = min(lanes * a.stride, a.n_out - start)
-    s.parts[0].panel = 0
-    s.parts[0].taps = a.max_taps
-    s.parts[0].at = a.span
-    if a.n_classes == 2:
-        weave = PARTED
-        s.parts[1].panel = rows * p.set_taps * a.max_taps * g.c_in
-        s.parts[1].taps = phase_taps(a, 1)
-        s.parts[1].at = a.span
+    s.parts[0] = stencil_part(g, 0, 0, a.max_taps - g.joined)
+    s.parts[1] = stencil_part(
+        g, height * (a.max_taps - 1) * g.c_in, a.max_taps - 1, g.joined)
+    if weave == PARTED:
+        s.parts[1] = stencil_part(
+            g, rows * p.set_taps * a.max_taps * g.c_in, 0, phase_taps(a, 1))
         if s.skip > 0:
             # The first result of the window becomes the first of two.
             s.parts[0], s.parts[1] = s.parts[1], s.parts[0]
@@ -46,11 +66,12 @@ cdef void run_stencil(const Call* c, const Place* p) noexcept nogil:
             s.end -= s.skip
             s.skip = 0
             lanes = ceil_div(s.end, 2)
-    s.n_rows, s.lane_shift, s.depth, s.pitch = p.n_rows, a.shift, g.c_in, g.pitch
+    s.n_rows = p.n_rows
     s.channel_mask = p.channels - 1
     s.groups = p.groups
     s.group_panel = g.c_out * g.taps * g.c_in
     s.group_bias = g.c_out
+    s.group_row = g.c_in * g.pitch
     s.group_step = g.c_out * g.y_channel
     for phase in range(p.phases):
         if outer_result(c, p, phase, &y):
@@ -66,7 +87,7 @@ cdef void run_stencil(const Call* c, const Place* p) noexcept nogil:
         panel += s.group_panel * g.size
         bias += s.group_bias * g.size
         for part in range(2):
-            s.parts[part].at += s.depth * s.pitch
+            s.parts[part].at += s.group_row
         for i in range(rows):
             if results[i] != c.acc:
                 results[i] += s.group_step

@@ -15,7 +15,8 @@ from libc.string cimport memcpy
 
 from fastconv._prefetch cimport prefetch, prefetch_far, prefetch_result
 from fastconv._types cimport (
-    DEALT_PARTS, F11, F22, F23, F32, LINE, MAX_ACC, QUAD, WOVEN_SOURCES, KernelTable, Load, Run,
+    DEALT_PARTS, F11, F22, F23, F32, LINE, MAX_ACC, MORE2, MORE4, PARTED, QUAD, WAYS2, WAYS4,
+    WOVEN_SOURCES, KernelTable, Load, Part, Run,
     Scheme, Stencil, Store, add_fn, deal_fn, depthwise_fn, load_fn, pack_fn, peak_fn, stencil_fn,
     store_fn, tile_fn, transform_filter_fn, transform_input_fn, transform_output_fn, weave_fn,
 )
@@ -345,70 +346,110 @@ cdef void fill_table() noexcept:
     kernels.transform_output[1] = <transform_output_fn> transform_output[double]
     kernels.weave[1] = <weave_fn> weave[double]
     kernels.depthwise[1] = <depthwise_fn> depthwise[double]
-    kernels.stencil[0][1][0][0] = <stencil_fn> stencil[
+    kernels.stencil[0][1][WAYS2][0] = <stencil_fn> stencil[
         float, Ways2, Stencil2x1]
-    kernels.stencil[0][1][0][1] = <stencil_fn> stencil[
+    kernels.stencil[0][1][WAYS2][1] = <stencil_fn> stencil[
         float, Ways2, Stencil2x2]
-    kernels.stencil[0][1][2][0] = <stencil_fn> stencil[
+    kernels.stencil[0][1][PARTED][0] = <stencil_fn> stencil[
         float, Parted, Stencil2x1]
-    kernels.stencil[0][1][2][1] = <stencil_fn> stencil[
+    kernels.stencil[0][1][PARTED][1] = <stencil_fn> stencil[
         float, Parted, Stencil2x2]
-    kernels.stencil[0][2][0][0] = <stencil_fn> stencil[
+    kernels.stencil[0][1][MORE2][0] = <stencil_fn> stencil[
+        float, More2, Stencil2x1]
+    kernels.stencil[0][1][MORE2][1] = <stencil_fn> stencil[
+        float, More2, Stencil2x2]
+    kernels.stencil[0][2][WAYS2][0] = <stencil_fn> stencil[
         float, Ways2, Stencil4x1]
-    kernels.stencil[0][2][0][1] = <stencil_fn> stencil[
+    kernels.stencil[0][2][WAYS2][1] = <stencil_fn> stencil[
         float, Ways2, Stencil4x2]
-    kernels.stencil[0][2][1][0] = <stencil_fn> stencil[
+    kernels.stencil[0][2][WAYS4][0] = <stencil_fn> stencil[
         float, Ways4, Stencil4x1]
-    kernels.stencil[0][2][1][1] = <stencil_fn> stencil[
+    kernels.stencil[0][2][WAYS4][1] = <stencil_fn> stencil[
         float, Ways4, Stencil4x2]
-    kernels.stencil[0][2][2][0] = <stencil_fn> stencil[
+    kernels.stencil[0][2][PARTED][0] = <stencil_fn> stencil[
         float, Parted, Stencil4x1]
-    kernels.stencil[0][2][2][1] = <stencil_fn> stencil[
+    kernels.stencil[0][2][PARTED][1] = <stencil_fn> stencil[
         float, Parted, Stencil4x2]
-    kernels.stencil[0][3][0][0] = <stencil_fn> stencil[
+    kernels.stencil[0][2][MORE2][0] = <stencil_fn> stencil[
+        float, More2, Stencil4x1]
+    kernels.stencil[0][2][MORE2][1] = <stencil_fn> stencil[
+        float, More2, Stencil4x2]
+    kernels.stencil[0][2][MORE4][0] = <stencil_fn> stencil[
+        float, More4, Stencil4x1]
+    kernels.stencil[0][2][MORE4][1] = <stencil_fn> stencil[
+        float, More4, Stencil4x2]
+    kernels.stencil[0][3][WAYS2][0] = <stencil_fn> stencil[
         float, Ways2, Stencil8x1]
-    kernels.stencil[0][3][0][1] = <stencil_fn> stencil[
+    kernels.stencil[0][3][WAYS2][1] = <stencil_fn> stencil[
         float, Ways2, Stencil8x2]
-    kernels.stencil[0][3][1][0] = <stencil_fn> stencil[
+    kernels.stencil[0][3][WAYS4][0] = <stencil_fn> stencil[
         float, Ways4, Stencil8x1]
-    kernels.stencil[0][3][1][1] = <stencil_fn> stencil[
+    kernels.stencil[0][3][WAYS4][1] = <stencil_fn> stencil[
         float, Ways4, Stencil8x2]
-    kernels.stencil[0][3][2][0] = <stencil_fn> stencil[
+    kernels.stencil[0][3][PARTED][0] = <stencil_fn> stencil[
         float, Parted, Stencil8x1]
-    kernels.stencil[0][3][2][1] = <stencil_fn> stencil[
+    kernels.stencil[0][3][PARTED][1] = <stencil_fn> stencil[
         float, Parted, Stencil8x2]
-    kernels.stencil[1][1][0][0] = <stencil_fn> stencil[
+    kernels.stencil[0][3][MORE2][0] = <stencil_fn> stencil[
+        float, More2, Stencil8x1]
+    kernels.stencil[0][3][MORE2][1] = <stencil_fn> stencil[
+        float, More2, Stencil8x2]
+    kernels.stencil[0][3][MORE4][0] = <stencil_fn> stencil[
+        float, More4, Stencil8x1]
+    kernels.stencil[0][3][MORE4][1] = <stencil_fn> stencil[
+        float, More4, Stencil8x2]
+    kernels.stencil[1][1][WAYS2][0] = <stencil_fn> stencil[
         double, Ways2, Stencil2x1]
-    kernels.stencil[1][1][0][1] = <stencil_fn> stencil[
+    kernels.stencil[1][1][WAYS2][1] = <stencil_fn> stencil[
         double, Ways2, Stencil2x2]
-    kernels.stencil[1][1][2][0] = <stencil_fn> stencil[
+    kernels.stencil[1][1][PARTED][0] = <stencil_fn> stencil[
         double, Parted, Stencil2x1]
-    kernels.stencil[1][1][2][1] = <stencil_fn> stencil[
+    kernels.stencil[1][1][PARTED][1] = <stencil_fn> stencil[
         double, Parted, Stencil2x2]
-    kernels.stencil[1][2][0][0] = <stencil_fn> stencil[
+    kernels.stencil[1][1][MORE2][0] = <stencil_fn> stencil[
+        double, More2, Stencil2x1]
+    kernels.stencil[1][1][MORE2][1] = <stencil_fn> stencil[
+        double, More2, Stencil2x2]
+    kernels.stencil[1][2][WAYS2][0] = <stencil_fn> stencil[
         double, Ways2, Stencil4x1]
-    kernels.stencil[1][2][0][1] = <stencil_fn> stencil[
+    kernels.stencil[1][2][WAYS2][1] = <stencil_fn> stencil[
         double, Ways2, Stencil4x2]
-    kernels.stencil[1][2][1][0] = <stencil_fn> stencil[
+    kernels.stencil[1][2][WAYS4][0] = <stencil_fn> stencil[
         double, Ways4, Stencil4x1]
-    kernels.stencil[1][2][1][1] = <stencil_fn> stencil[
+    kernels.stencil[1][2][WAYS4][1] = <stencil_fn> stencil[
         double, Ways4, Stencil4x2]
-    kernels.stencil[1][2][2][0] = <stencil_fn> stencil[
+    kernels.stencil[1][2][PARTED][0] = <stencil_fn> stencil[
         double, Parted, Stencil4x1]
-    kernels.stencil[1][2][2][1] = <stencil_fn> stencil[
+    kernels.stencil[1][2][PARTED][1] = <stencil_fn> stencil[
         double, Parted, Stencil4x2]
-    kernels.stencil[1][3][0][0] = <stencil_fn> stencil[
+    kernels.stencil[1][2][MORE2][0] = <stencil_fn> stencil[
+        double, More2, Stencil4x1]
+    kernels.stencil[1][2][MORE2][1] = <stencil_fn> stencil[
+        double, More2, Stencil4x2]
+    kernels.stencil[1][2][MORE4][0] = <stencil_fn> stencil[
+        double, More4, Stencil4x1]
+    kernels.stencil[1][2][MORE4][1] = <stencil_fn> stencil[
+        double, More4, Stencil4x2]
+    kernels.stencil[1][3][WAYS2][0] = <stencil_fn> stencil[
         double, Ways2, Stencil8x1]
-    kernels.stencil[1][3][0][1] = <stencil_fn> stencil[
+    kernels.stencil[1][3][WAYS2][1] = <stencil_fn> stencil[
         double, Ways2, Stencil8x2]
-    kernels.stencil[1][3][1][0] = <stencil_fn> stencil[
+    kernels.stencil[1][3][WAYS4][0] = <stencil_fn> stencil[
         double, Ways4, Stencil8x1]
-    kernels.stencil[1][3][1][1] = <stencil_fn> stencil[
+    kernels.stencil[1][3][WAYS4][1] = <stencil_fn> stencil[
         double, Ways4, Stencil8x2]
-    kernels.stencil[1][3][2][0] = <stencil_fn> stencil[
+    kernels.stencil[1][3][PARTED][0] = <stencil_fn> stencil[
         double, Parted, Stencil8x1]
-    kernels.stencil[1][3][2][1] = <stencil_fn> stencil[
+    kernels.stencil[1][3][PARTED][1] = <stencil_fn> stencil[
         double, Parted, Stencil8x2]
+    kernels.stencil[1][3][MORE2][0] = <stencil_fn> stencil[
+        double, More2, Stencil8x1]
+    kernels.stencil[1][3][MORE2][1] = <stencil_fn> stencil[
+        double, More2, Stencil8x2]
+    kernels.stencil[1][3][MORE4][0] = <stencil_fn> stencil[
+        double, More4, Stencil8x1]
+    kernels.stencil[1][3][MORE4][1] = <stencil_fn> stencil[
+        double, More4, Stencil8x2]
     kernels.add[0] = <add_fn> add[float]
     kernels.peak[0] = <peak_fn> peak[float]
     kernels.add[1] = <add_fn> add[double]

@@ -1,7 +1,8 @@
 # Short sums straight into rows of the result. Part of _kernels.pxi.
 
 # A stencil's constants, carried by types: rows of accumulators x vectors, and how many phases of
-# the lane axis are woven: `Parted` are two with panels of their own.
+# the lane axis are woven: `Parted` are two with panels of their own, of `More2` and `More4` the
+# first has a tap more.
 cdef struct Stencil8x2:
     char unused
 cdef struct Stencil8x1:
@@ -25,11 +26,17 @@ ctypedef fused stencil_t:
 
 cdef struct Parted:
     char unused
+cdef struct More2:
+    char unused
+cdef struct More4:
+    char unused
 
 ctypedef fused weave_t:
     Ways2
     Ways4
     Parted
+    More2
+    More4
 
 
 cdef void stencil(
@@ -38,12 +45,13 @@ cdef void stencil(
     cdef float_t acc[MAX_ACC * VECTOR_FLOATS]
     cdef float_t block[MAX_ACC * VECTOR_FLOATS]
     cdef const float_t* bias = <const float_t*> biases
+    cdef const Part* part
     cdef const float_t* x
     cdef const float_t* a
     cdef const float_t* b
     cdef float_t* to
     cdef float_t bias_i
-    cdef Py_ssize_t height, vectors, ways, sums, lanes, own, size = sizeof(float_t)
+    cdef Py_ssize_t height, vectors, ways, sums, second, lanes, own, size = sizeof(float_t)
     cdef Py_ssize_t at = 0, group, u, r, t, k, m, j, i, first, low, high, offset = 0
     cdef bint whole
     if stencil_t is Stencil8x2 or stencil_t is Stencil8x1:
@@ -56,11 +64,12 @@ cdef void stencil(
         vectors = 2
     else:
         vectors = 1
-    ways = 4 if weave_t is Ways4 else 2
+    ways = 4 if weave_t is Ways4 or weave_t is More4 else 2
     lanes = vectors * (4 * VECTOR_FLOATS // size)
     own = height // ways
-    # Rows of accumulators with the same taps.
+    # Rows of accumulators of the first part, and where those of the second are.
     sums = own if weave_t is Parted else height
+    second = own if weave_t is Parted else 0
     for group in range(s.groups):
         u = s.first
         while u < s.stop:
@@ -71,29 +80,31 @@ cdef void stencil(
                 for j in range(lanes):
                     acc[m * lanes + j] = 0
             for r in range(s.n_rows):
-                a = panel + s.parts[0].panel + taps[r] * s.parts[0].taps * s.depth * sums
-                x = rows[r] + (at + s.parts[0].at + u)
-                for t in range(s.parts[0].taps):
+                part = &s.parts[0]
+                a = panel + part.panel + taps[r] * part.taps * part.depth * sums
+                x = rows[r] + (at + part.at + u)
+                for t in range(part.taps):
                     b = x
-                    for k in range(s.depth):
+                    for k in range(part.depth):
                         for m in range(sums):
                             for j in range(lanes):
                                 acc[m * lanes + j] += a[m] * b[j]
                         a += sums
-                        b += s.pitch
-                    x -= s.lane_shift
-                if weave_t is Parted:
-                    a = panel + s.parts[1].panel + taps[r] * s.parts[1].taps * s.depth * sums
-                    x = rows[r] + (at + s.parts[1].at + u)
-                    for t in range(s.parts[1].taps):
+                        b += part.depth_step
+                    x += part.tap_step
+                if weave_t is Parted or weave_t is More2 or weave_t is More4:
+                    part = &s.parts[1]
+                    a = panel + part.panel + taps[r] * part.taps * part.depth * own
+                    x = rows[r] + (at + part.at + u)
+                    for t in range(part.taps):
                         b = x
-                        for k in range(s.depth):
-                            for m in range(sums):
+                        for k in range(part.depth):
+                            for m in range(own):
                                 for j in range(lanes):
-                                    acc[(sums + m) * lanes + j] += a[m] * b[j]
-                            a += sums
-                            b += s.pitch
-                        x -= s.lane_shift
+                                    acc[(second + m) * lanes + j] += a[m] * b[j]
+                            a += own
+                            b += part.depth_step
+                        x += part.tap_step
             first = u * ways
             low = max(0, s.skip - first)
             high = min(lanes * ways, s.end - first)
@@ -116,6 +127,6 @@ cdef void stencil(
                         <char*> &block[i * ways * lanes + low], (high - low) * size)
             u += lanes
         panel += s.group_panel
-        at += s.depth * s.pitch
+        at += s.group_row
         bias += s.group_bias
         offset += s.group_step

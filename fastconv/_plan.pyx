@@ -162,13 +162,17 @@ cdef bint stencils(const Geometry* g) noexcept:
     cdef Py_ssize_t products = g.c_in * a.max_taps, lanes = a.q_hi - a.q_lo, i
     for i in range(g.n_outer):
         products = min(products * g.outer[i].max_taps, STENCIL_PRODUCTS + 1)
-    if parts_lanes(a):
+        # What joined phases have more is one tap of the first lane phase at most.
+        if g.joined and (g.outer[i].kernel > 1 or longer_phases(a) != 1):
+            return False
+    if parts_lanes(a) and not g.joined:
         lanes = ceil_div(a.n_out, 2)
     return (
         not g.by_batch and g.interleaved and not g.streamed and a.y_step == g.element
         and g.compute < N_FLOATS and g.components == 1 and g.element == g.size
         and 0 < g.c_in <= g.depth_block and products <= STENCIL_PRODUCTS
-        and (a.stride == 2 or a.stride == 4 and not uneven(a)) and a.stride <= g.height
+        and (a.stride == 2 or a.stride == 4 and (g.joined or not uneven(a)))
+        and a.stride <= g.height
         # Rows are not joined, and each may leave some of its lanes empty.
         and products * (round_up(lanes, g.vector) - lanes) < STENCIL_GAIN * lanes
     )
@@ -177,26 +181,32 @@ cdef bint stencils(const Geometry* g) noexcept:
 cdef int make_sets(Geometry* g, bint in_any_batch) noexcept:
     """Which outer phases share a panel: few output channels take several, so rows are full."""
     cdef Py_ssize_t rows, i, s, c, rest, taps
+    cdef bint merged
     g.joined = joins(g, in_any_batch)
-    g.stencil = not g.joined and stencils(g)
+    g.stencil = stencils(g)
     g.outer[g.joint].whole = g.lane.whole = g.joined
     if g.joined:
         g.outer[g.joint].n_classes = g.lane.n_classes = 1
     rows = g.c_out * g.components * largest_class(&g.lane)
     if g.stencil:
-        set_classes(&g.lane, not parts_lanes(&g.lane))
+        if not g.joined:
+            set_classes(&g.lane, not parts_lanes(&g.lane))
         rows = g.c_out * g.lane.stride
     for i in range(g.n_outer - 1, -1, -1):
+        if g.outer[i].whole:
+            continue
         if g.stencil:
             # All rows of a channel in one panel, whose height is a power of two.
-            set_classes(&g.outer[i], g.outer[i].n_phases in (1, 2, 4) and not uneven(&g.outer[i])
-                and rows // max(g.c_out, 1) * g.outer[i].n_phases <= g.height)
-        elif not g.outer[i].whole:
-            set_classes(
-                &g.outer[i],
-                rows < 2 * g.height and rows * largest_class(&g.outer[i]) <= ACC_ROWS
-                or i == g.n_outer - 1 and short_rows(g),
+            merged = (
+                g.outer[i].n_phases in (1, 2, 4) and not uneven(&g.outer[i])
+                and rows * g.outer[i].n_phases <= g.height * max(g.c_out, 1)
             )
+        else:
+            merged = (
+                rows < 2 * g.height and rows * largest_class(&g.outer[i]) <= ACC_ROWS
+                or i == g.n_outer - 1 and short_rows(g)
+            )
+        set_classes(&g.outer[i], merged)
         if g.outer[i].merged:
             rows *= largest_class(&g.outer[i])
     g.widest = MAX_VECTORS if rows < 4 and g.lane.q_hi - g.lane.q_lo > 64 else TALL_VECTORS
@@ -444,11 +454,6 @@ cdef class Plan:
     def groups(self):
         """Groups of a task, which are read and stored together."""
         return self.g.group_block
-
-    @property
-    def debug(self):
-        g = self.g
-        return dict(flat=g.flat, joined=g.joined, widest=g.widest, n_sets=g.n_sets, row_block=g.row_block, n_row_blocks=g.n_row_blocks, lane_block=g.lane_block, n_lane_blocks=g.n_lane_blocks, group_block=g.group_block, group_rows=g.group_rows, channel_block=g.channel_block, depth_block=g.depth_block, pitch=g.pitch, row_pitch=g.row_pitch, strip=g.strip, shallow=g.shallow, acc_pitch=g.acc_pitch, tasks=g.tasks, workers=g.workers, rows_bytes=g.rows_bytes, acc_bytes=g.acc_bytes, streamed=g.streamed, interleaved=g.interleaved, by_channel=g.by_channel, woven=g.woven, by_batch=g.by_batch)
 
     @property
     def complete(self):

@@ -106,31 +106,37 @@ ctypedef void (*store_fn)(
 # The rows of a panel are (lane phase, outer phase, channel). Lane u of lane phase r of row number i
 # of each goes to results[i][u*ways + r], plus bias[i & channel_mask], for lanes [first, stop), but
 # only numbers [skip, end) of a row. From one group to the next the panels are `group_panel` apart,
-# the biases `group_bias` and the results `group_step`; those of x follow each other. All lane
-# phases are one part, or each of two is one, with a panel of its own.
+# the biases `group_bias`, the rows of x `group_row` and the results `group_step`. Each of
+# two lane phases is a part with a panel of its own; or all are one, and the second has the taps that
+# the first phase has more.
 #
-# Sums are those of tile_fn. Lanes up to a whole vector are read.
+# Sums are those of tile_fn: number (t, k) of x is t*tap_step + k*depth_step further on. Lanes up to
+# a whole vector are read.
 cdef struct Part:
-    Py_ssize_t panel, taps           # taps of the lane axis
-    Py_ssize_t at                    # lane of x that the first one reads
+    Py_ssize_t panel
+    Py_ssize_t at                    # what the first lane reads first
+    Py_ssize_t taps, tap_step        # of the lane axis
+    Py_ssize_t depth, depth_step     # input channels
 
 cdef struct Stencil:
     Part parts[2]
-    Py_ssize_t n_rows, lane_shift, depth, pitch
+    Py_ssize_t n_rows
     Py_ssize_t channel_mask          # of a power of two of channels
     Py_ssize_t first, stop           # lanes
     Py_ssize_t skip, end
-    Py_ssize_t groups, group_panel, group_bias
+    Py_ssize_t groups, group_panel, group_bias, group_row
     Py_ssize_t group_step            # in bytes
 
 ctypedef void (*stencil_fn)(
     const void* panel, const Py_ssize_t* taps, const void* const* rows, const void* bias,
     char* const* results, const Stencil* s) noexcept nogil
 
-cdef enum Weave:
+cdef enum:                 # how lane phases are woven
     WAYS2
     WAYS4
     PARTED
+    MORE2
+    MORE4
     N_WEAVES
 
 # How a fast algorithm computes phases of some taps along one axis: from a window of as many inputs
