@@ -193,8 +193,6 @@ cdef int make_sets(Geometry* g, bint in_any_batch) noexcept:
             set_classes(&g.lane, not parts_lanes(&g.lane))
         rows = g.c_out * g.lane.stride
     for i in range(g.n_outer - 1, -1, -1):
-        if g.outer[i].whole:
-            continue
         if g.stencil:
             # All rows of a channel in one panel, whose height is a power of two.
             merged = (
@@ -206,7 +204,8 @@ cdef int make_sets(Geometry* g, bint in_any_batch) noexcept:
                 rows < 2 * g.height and rows * largest_class(&g.outer[i]) <= ACC_ROWS
                 or i == g.n_outer - 1 and short_rows(g)
             )
-        set_classes(&g.outer[i], merged)
+        if not g.outer[i].whole:
+            set_classes(&g.outer[i], merged)
         if g.outer[i].merged:
             rows *= largest_class(&g.outer[i])
     g.widest = MAX_VECTORS if rows < 4 and g.lane.q_hi - g.lane.q_lo > 64 else TALL_VECTORS
