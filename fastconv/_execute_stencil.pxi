@@ -42,7 +42,7 @@ cdef void run_stencil(const Call* c, const Place* p) noexcept nogil:
     cdef const Geometry* g = c.g
     cdef const Axis* a = &g.lane
     cdef Py_ssize_t rows = p.channels * p.phases, height = rows * a.stride, phase, i, group
-    cdef Py_ssize_t lanes = p.lane_hi - p.lane_lo, part
+    cdef Py_ssize_t lanes = p.lane_hi - p.lane_lo, part, last = g.n_outer - 1
     cdef Py_ssize_t weave = weave_of(g)
     cdef Py_ssize_t start = p.lane_lo * a.stride - a.crop
     cdef const char* panel = c.packed + panel_start(c, p, 0) * g.size
@@ -73,6 +73,9 @@ cdef void run_stencil(const Call* c, const Place* p) noexcept nogil:
     s.group_bias = g.c_out
     s.group_row = g.c_in * g.pitch
     s.group_step = g.c_out * g.y_channel
+    # As many rows of the result as the next row of lanes has: there are too many for a processor to
+    # follow by itself.
+    s.ahead = g.outer[last].stride * g.outer[last].y_step if g.fetched else 0
     for phase in range(p.phases):
         if outer_result(c, p, phase, &y):
             y += start * a.y_step

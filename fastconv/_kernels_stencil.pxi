@@ -114,6 +114,8 @@ cdef void stencil(
                 to = &block[i * ways * lanes]
                 if whole:
                     to = <float_t*> (<char*> results[i] + offset) + first
+                    for r in range(0 if s.ahead == 0 else ways * lanes * size // LINE):
+                        prefetch_result(<char*> to + s.ahead + r * LINE)
                 for j in range(lanes):
                     to[ways * j] = acc[i * lanes + j] + bias_i
                     to[ways * j + 1] = acc[(own + i) * lanes + j] + bias_i

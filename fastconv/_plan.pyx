@@ -40,6 +40,7 @@ cdef enum:
     DEPTHWISE_TAPS = 1 << 14    # taps of all axes in the longer lists of groups of one channel
     STENCIL_PRODUCTS = 64       # products of a sum that is stored from where it is made,
     STENCIL_GAIN = 3            # and how many cost as much as accumulators between
+    FETCHED_RESULT = 1 << 23    # bytes of a result whose lines are fetched before, there
     JOINED_TILES = 4            # tall tiles that the rows of joined phases fill at most,
     JOINED_DEPTH = 16           # and products of each sum that they have in common at least
     SERIAL_WORK = 1 << 20       # multiply-adds and bytes below which threads do not pay
@@ -330,6 +331,7 @@ cdef class Plan:
         x_bytes *= c_in
         y_bytes *= c_out
         g.streamed = y_bytes >= LARGE_RESULT
+        g.fetched = y_bytes >= FETCHED_RESULT
         g.components = components
         g.compute = compute
         g.size = 4 if compute == 0 else 8

@@ -126,6 +126,7 @@ cdef struct Stencil:
     Py_ssize_t skip, end
     Py_ssize_t groups, group_panel, group_bias, group_row
     Py_ssize_t group_step            # in bytes
+    Py_ssize_t ahead                 # bytes from a result to that whose line is fetched, or 0
 
 ctypedef void (*stencil_fn)(
     const void* panel, const Py_ssize_t* taps, const void* const* rows, const void* bias,
