@@ -40,6 +40,11 @@ SIXTEEN_REGISTERS = (
     ["-fira-algorithm=priority", "-frename-registers", "-fno-schedule-insns2"] if X86 else []
 )
 
+# Where registers suffice, GCC's allocator uses what it has read twice from memory twice: the lanes
+# of a tile of two rows, which then runs at 0.6 of its rate. Scheduling before it keeps them, and
+# with a view to the registers no large tile spills.
+LANES_ONCE = ["-fschedule-insns", "-fsched-pressure"]
+
 # name -> (flags, links OpenMP, where it can be built)
 EXTENSIONS = {
     # Plain Python that every call passes: compiled as it stands.
@@ -53,9 +58,9 @@ EXTENSIONS = {
     "_columns": (["-O2"], True, True),
     "_points": (["-O2"], True, True),
     "_kernels_baseline": ([*KERNEL, *SIXTEEN_REGISTERS], False, True),
-    "_kernels_avx2": ([*KERNEL, "-march=x86-64-v3", "-fschedule-insns", "-fsched-pressure"], False, X86),
+    "_kernels_avx2": ([*KERNEL, *LANES_ONCE, "-march=x86-64-v3"], False, X86),
     "_kernels_avx512": (
-        [*KERNEL, "-march=x86-64-v4", "-mprefer-vector-width=512", "-fschedule-insns", "-fsched-pressure"], False, X86,
+        [*KERNEL, *LANES_ONCE, "-march=x86-64-v4", "-mprefer-vector-width=512"], False, X86,
     ),
 }
 

@@ -179,15 +179,9 @@ cdef void tile(
                     for k in range(depth):
                         if height == 8:
                             prefetch(a + AHEAD)
-                        if height == 2:
-                            # One loop, or GCC loads the lanes for each row again.
+                        for m in range(height):
                             for j in range(lanes):
-                                acc[j] += a[0] * b[j]
-                                acc[lanes + j] += a[1] * b[j]
-                        else:
-                            for m in range(height):
-                                for j in range(lanes):
-                                    acc[m * lanes + j] += a[m] * b[j]
+                                acc[m * lanes + j] += a[m] * b[j]
                         a += height
                         b += pitch
                     continue

@@ -1,7 +1,7 @@
 # Products of vectors with vectors, for groups of one channel. Part of _kernels.pxi.
 
 cdef enum:
-    BLOCK = 4              # vectors that are computed at a time
+    BLOCK = 4              # vectors of a pixel that are computed at a time
     AHEAD_PIXELS = 8       # results whose lines are fetched before
 
 # How many, carried by a type: pixels that share their weights, and vectors of each.
@@ -23,7 +23,7 @@ cdef inline void depthwise_block(
         Py_ssize_t at, Py_ssize_t row, Py_ssize_t row_step, char* dst, Py_ssize_t dst_step,
         bint streamed, pixels_t* tag) noexcept nogil:
     """The lanes from `at` on of some results, of which the first is `row` bytes past the rows."""
-    cdef float_t acc[4 * BLOCK * VECTOR_FLOATS]
+    cdef float_t acc[2 * BLOCK * VECTOR_FLOATS]
     cdef const float_t* a
     cdef const char* b
     cdef float_t* to
@@ -31,7 +31,7 @@ cdef inline void depthwise_block(
     if pixels_t is Pixels2x4:
         pixels = 2
     if pixels_t is not Pixels1x1:
-        lanes *= 4
+        lanes *= BLOCK
     for j in range(pixels * lanes):
         acc[j] = 0
     for t in range(taps):
@@ -72,16 +72,16 @@ cdef void depthwise(
         at = 0
         while at < n:
             # The last ones are moved back, and some computed twice.
-            if n - at >= 4 * lanes and pixels == 2:
+            if n - at >= BLOCK * lanes and pixels == 2:
                 depthwise_block[float_t, Pixels2x4](
                     weights, rows, taps, bias, at, r * row_step, row_step, to, dst_step, streamed,
                     NULL)
-                at += 4 * lanes
-            elif n - at >= 4 * lanes:
+                at += BLOCK * lanes
+            elif n - at >= BLOCK * lanes:
                 depthwise_block[float_t, Pixels1x4](
                     weights, rows, taps, bias, at, r * row_step, row_step, to, dst_step, streamed,
                     NULL)
-                at += 4 * lanes
+                at += BLOCK * lanes
             else:
                 at = min(at, n - lanes)
                 for p in range(pixels):
