@@ -1,11 +1,13 @@
 # Short sums, stored from where they are computed: no accumulators between. Part of _execute.pyx.
 
 cdef inline void stencil_row(
-        const Call* c, const stencil_fn* kernels, const char* panel, const char* bias,
+        const Call* c, Py_ssize_t rows, Py_ssize_t weave, const char* panel, const char* bias,
         Py_ssize_t lanes, Stencil* s) noexcept nogil:
-    """All lanes of a row: two vectors at a time, and one where no more are left."""
-    cdef Py_ssize_t vector = c.g.vector, left = lanes % (2 * vector)
-    if left > vector:
+    """All lanes of a row: some vectors at a time, and one where no more are left."""
+    cdef Py_ssize_t height = log2_height(rows)
+    cdef const stencil_fn* kernels = c.k.stencil[c.g.compute][height][weave]
+    cdef Py_ssize_t left = lanes % (c.k.stencil_vectors[height] * c.g.vector)
+    if left > c.g.vector:
         left = 0
     s.first, s.stop = 0, lanes - left
     if s.stop > 0:
@@ -86,7 +88,7 @@ cdef void run_stencil(const Call* c, const Place* p) noexcept nogil:
         for i in range(p.channels):
             results[phase * p.channels + i] = c.acc if y == NULL else y + i * g.y_channel
     for group in range(p.groups // s.groups):
-        stencil_row(c, c.k.stencil[g.compute][log2_height(height)][weave], panel, bias, lanes, &s)
+        stencil_row(c, height, weave, panel, bias, lanes, &s)
         panel += s.group_panel * g.size
         bias += s.group_bias * g.size
         for part in range(2):

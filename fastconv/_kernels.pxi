@@ -340,110 +340,62 @@ cdef void fill_table() noexcept:
     kernels.transform_output[1] = <transform_output_fn> transform_output[double]
     kernels.weave[1] = <weave_fn> weave[double]
     kernels.depthwise[1] = <depthwise_fn> depthwise[double]
-    kernels.stencil[0][1][WAYS2][0] = <stencil_fn> stencil[
-        float, Ways2, Stencil2x1]
-    kernels.stencil[0][1][WAYS2][1] = <stencil_fn> stencil[
-        float, Ways2, Stencil2x2]
-    kernels.stencil[0][1][PARTED][0] = <stencil_fn> stencil[
-        float, Parted, Stencil2x1]
-    kernels.stencil[0][1][PARTED][1] = <stencil_fn> stencil[
-        float, Parted, Stencil2x2]
-    kernels.stencil[0][1][MORE2][0] = <stencil_fn> stencil[
-        float, More2, Stencil2x1]
-    kernels.stencil[0][1][MORE2][1] = <stencil_fn> stencil[
-        float, More2, Stencil2x2]
-    kernels.stencil[0][2][WAYS2][0] = <stencil_fn> stencil[
-        float, Ways2, Stencil4x1]
-    kernels.stencil[0][2][WAYS2][1] = <stencil_fn> stencil[
-        float, Ways2, Stencil4x2]
-    kernels.stencil[0][2][WAYS4][0] = <stencil_fn> stencil[
-        float, Ways4, Stencil4x1]
-    kernels.stencil[0][2][WAYS4][1] = <stencil_fn> stencil[
-        float, Ways4, Stencil4x2]
-    kernels.stencil[0][2][PARTED][0] = <stencil_fn> stencil[
-        float, Parted, Stencil4x1]
-    kernels.stencil[0][2][PARTED][1] = <stencil_fn> stencil[
-        float, Parted, Stencil4x2]
-    kernels.stencil[0][2][MORE2][0] = <stencil_fn> stencil[
-        float, More2, Stencil4x1]
-    kernels.stencil[0][2][MORE2][1] = <stencil_fn> stencil[
-        float, More2, Stencil4x2]
-    kernels.stencil[0][2][MORE4][0] = <stencil_fn> stencil[
-        float, More4, Stencil4x1]
-    kernels.stencil[0][2][MORE4][1] = <stencil_fn> stencil[
-        float, More4, Stencil4x2]
-    kernels.stencil[0][3][WAYS2][0] = <stencil_fn> stencil[
-        float, Ways2, Stencil8x1]
-    kernels.stencil[0][3][WAYS2][1] = <stencil_fn> stencil[
-        float, Ways2, Stencil8x2]
-    kernels.stencil[0][3][WAYS4][0] = <stencil_fn> stencil[
-        float, Ways4, Stencil8x1]
-    kernels.stencil[0][3][WAYS4][1] = <stencil_fn> stencil[
-        float, Ways4, Stencil8x2]
-    kernels.stencil[0][3][PARTED][0] = <stencil_fn> stencil[
-        float, Parted, Stencil8x1]
-    kernels.stencil[0][3][PARTED][1] = <stencil_fn> stencil[
-        float, Parted, Stencil8x2]
-    kernels.stencil[0][3][MORE2][0] = <stencil_fn> stencil[
-        float, More2, Stencil8x1]
-    kernels.stencil[0][3][MORE2][1] = <stencil_fn> stencil[
-        float, More2, Stencil8x2]
-    kernels.stencil[0][3][MORE4][0] = <stencil_fn> stencil[
-        float, More4, Stencil8x1]
-    kernels.stencil[0][3][MORE4][1] = <stencil_fn> stencil[
-        float, More4, Stencil8x2]
-    kernels.stencil[1][1][WAYS2][0] = <stencil_fn> stencil[
-        double, Ways2, Stencil2x1]
-    kernels.stencil[1][1][WAYS2][1] = <stencil_fn> stencil[
-        double, Ways2, Stencil2x2]
-    kernels.stencil[1][1][PARTED][0] = <stencil_fn> stencil[
-        double, Parted, Stencil2x1]
-    kernels.stencil[1][1][PARTED][1] = <stencil_fn> stencil[
-        double, Parted, Stencil2x2]
-    kernels.stencil[1][1][MORE2][0] = <stencil_fn> stencil[
-        double, More2, Stencil2x1]
-    kernels.stencil[1][1][MORE2][1] = <stencil_fn> stencil[
-        double, More2, Stencil2x2]
-    kernels.stencil[1][2][WAYS2][0] = <stencil_fn> stencil[
-        double, Ways2, Stencil4x1]
-    kernels.stencil[1][2][WAYS2][1] = <stencil_fn> stencil[
-        double, Ways2, Stencil4x2]
-    kernels.stencil[1][2][WAYS4][0] = <stencil_fn> stencil[
-        double, Ways4, Stencil4x1]
-    kernels.stencil[1][2][WAYS4][1] = <stencil_fn> stencil[
-        double, Ways4, Stencil4x2]
-    kernels.stencil[1][2][PARTED][0] = <stencil_fn> stencil[
-        double, Parted, Stencil4x1]
-    kernels.stencil[1][2][PARTED][1] = <stencil_fn> stencil[
-        double, Parted, Stencil4x2]
-    kernels.stencil[1][2][MORE2][0] = <stencil_fn> stencil[
-        double, More2, Stencil4x1]
-    kernels.stencil[1][2][MORE2][1] = <stencil_fn> stencil[
-        double, More2, Stencil4x2]
-    kernels.stencil[1][2][MORE4][0] = <stencil_fn> stencil[
-        double, More4, Stencil4x1]
-    kernels.stencil[1][2][MORE4][1] = <stencil_fn> stencil[
-        double, More4, Stencil4x2]
-    kernels.stencil[1][3][WAYS2][0] = <stencil_fn> stencil[
-        double, Ways2, Stencil8x1]
-    kernels.stencil[1][3][WAYS2][1] = <stencil_fn> stencil[
-        double, Ways2, Stencil8x2]
-    kernels.stencil[1][3][WAYS4][0] = <stencil_fn> stencil[
-        double, Ways4, Stencil8x1]
-    kernels.stencil[1][3][WAYS4][1] = <stencil_fn> stencil[
-        double, Ways4, Stencil8x2]
-    kernels.stencil[1][3][PARTED][0] = <stencil_fn> stencil[
-        double, Parted, Stencil8x1]
-    kernels.stencil[1][3][PARTED][1] = <stencil_fn> stencil[
-        double, Parted, Stencil8x2]
-    kernels.stencil[1][3][MORE2][0] = <stencil_fn> stencil[
-        double, More2, Stencil8x1]
-    kernels.stencil[1][3][MORE2][1] = <stencil_fn> stencil[
-        double, More2, Stencil8x2]
-    kernels.stencil[1][3][MORE4][0] = <stencil_fn> stencil[
-        double, More4, Stencil8x1]
-    kernels.stencil[1][3][MORE4][1] = <stencil_fn> stencil[
-        double, More4, Stencil8x2]
+    kernels.stencil_vectors[1] = wide_vectors(2)
+    kernels.stencil_vectors[2] = wide_vectors(4)
+    kernels.stencil_vectors[3] = wide_vectors(8)
+    kernels.stencil[0][1][WAYS2][0] = <stencil_fn> stencil[float, Ways2, Narrow2]
+    kernels.stencil[0][1][WAYS2][1] = <stencil_fn> stencil[float, Ways2, Wide2]
+    kernels.stencil[0][1][PARTED][0] = <stencil_fn> stencil[float, Parted, Narrow2]
+    kernels.stencil[0][1][PARTED][1] = <stencil_fn> stencil[float, Parted, Wide2]
+    kernels.stencil[0][1][MORE2][0] = <stencil_fn> stencil[float, More2, Narrow2]
+    kernels.stencil[0][1][MORE2][1] = <stencil_fn> stencil[float, More2, Wide2]
+    kernels.stencil[0][2][WAYS2][0] = <stencil_fn> stencil[float, Ways2, Narrow4]
+    kernels.stencil[0][2][WAYS2][1] = <stencil_fn> stencil[float, Ways2, Wide4]
+    kernels.stencil[0][2][WAYS4][0] = <stencil_fn> stencil[float, Ways4, Narrow4]
+    kernels.stencil[0][2][WAYS4][1] = <stencil_fn> stencil[float, Ways4, Wide4]
+    kernels.stencil[0][2][PARTED][0] = <stencil_fn> stencil[float, Parted, Narrow4]
+    kernels.stencil[0][2][PARTED][1] = <stencil_fn> stencil[float, Parted, Wide4]
+    kernels.stencil[0][2][MORE2][0] = <stencil_fn> stencil[float, More2, Narrow4]
+    kernels.stencil[0][2][MORE2][1] = <stencil_fn> stencil[float, More2, Wide4]
+    kernels.stencil[0][2][MORE4][0] = <stencil_fn> stencil[float, More4, Narrow4]
+    kernels.stencil[0][2][MORE4][1] = <stencil_fn> stencil[float, More4, Wide4]
+    kernels.stencil[1][1][WAYS2][0] = <stencil_fn> stencil[double, Ways2, Narrow2]
+    kernels.stencil[1][1][WAYS2][1] = <stencil_fn> stencil[double, Ways2, Wide2]
+    kernels.stencil[1][1][PARTED][0] = <stencil_fn> stencil[double, Parted, Narrow2]
+    kernels.stencil[1][1][PARTED][1] = <stencil_fn> stencil[double, Parted, Wide2]
+    kernels.stencil[1][1][MORE2][0] = <stencil_fn> stencil[double, More2, Narrow2]
+    kernels.stencil[1][1][MORE2][1] = <stencil_fn> stencil[double, More2, Wide2]
+    kernels.stencil[1][2][WAYS2][0] = <stencil_fn> stencil[double, Ways2, Narrow4]
+    kernels.stencil[1][2][WAYS2][1] = <stencil_fn> stencil[double, Ways2, Wide4]
+    kernels.stencil[1][2][WAYS4][0] = <stencil_fn> stencil[double, Ways4, Narrow4]
+    kernels.stencil[1][2][WAYS4][1] = <stencil_fn> stencil[double, Ways4, Wide4]
+    kernels.stencil[1][2][PARTED][0] = <stencil_fn> stencil[double, Parted, Narrow4]
+    kernels.stencil[1][2][PARTED][1] = <stencil_fn> stencil[double, Parted, Wide4]
+    kernels.stencil[1][2][MORE2][0] = <stencil_fn> stencil[double, More2, Narrow4]
+    kernels.stencil[1][2][MORE2][1] = <stencil_fn> stencil[double, More2, Wide4]
+    kernels.stencil[1][2][MORE4][0] = <stencil_fn> stencil[double, More4, Narrow4]
+    kernels.stencil[1][2][MORE4][1] = <stencil_fn> stencil[double, More4, Wide4]
+    if TALLEST == 8:
+        kernels.stencil[0][3][WAYS2][0] = <stencil_fn> stencil[float, Ways2, Narrow8]
+        kernels.stencil[0][3][WAYS2][1] = <stencil_fn> stencil[float, Ways2, Wide8]
+        kernels.stencil[0][3][WAYS4][0] = <stencil_fn> stencil[float, Ways4, Narrow8]
+        kernels.stencil[0][3][WAYS4][1] = <stencil_fn> stencil[float, Ways4, Wide8]
+        kernels.stencil[0][3][PARTED][0] = <stencil_fn> stencil[float, Parted, Narrow8]
+        kernels.stencil[0][3][PARTED][1] = <stencil_fn> stencil[float, Parted, Wide8]
+        kernels.stencil[0][3][MORE2][0] = <stencil_fn> stencil[float, More2, Narrow8]
+        kernels.stencil[0][3][MORE2][1] = <stencil_fn> stencil[float, More2, Wide8]
+        kernels.stencil[0][3][MORE4][0] = <stencil_fn> stencil[float, More4, Narrow8]
+        kernels.stencil[0][3][MORE4][1] = <stencil_fn> stencil[float, More4, Wide8]
+        kernels.stencil[1][3][WAYS2][0] = <stencil_fn> stencil[double, Ways2, Narrow8]
+        kernels.stencil[1][3][WAYS2][1] = <stencil_fn> stencil[double, Ways2, Wide8]
+        kernels.stencil[1][3][WAYS4][0] = <stencil_fn> stencil[double, Ways4, Narrow8]
+        kernels.stencil[1][3][WAYS4][1] = <stencil_fn> stencil[double, Ways4, Wide8]
+        kernels.stencil[1][3][PARTED][0] = <stencil_fn> stencil[double, Parted, Narrow8]
+        kernels.stencil[1][3][PARTED][1] = <stencil_fn> stencil[double, Parted, Wide8]
+        kernels.stencil[1][3][MORE2][0] = <stencil_fn> stencil[double, More2, Narrow8]
+        kernels.stencil[1][3][MORE2][1] = <stencil_fn> stencil[double, More2, Wide8]
+        kernels.stencil[1][3][MORE4][0] = <stencil_fn> stencil[double, More4, Narrow8]
+        kernels.stencil[1][3][MORE4][1] = <stencil_fn> stencil[double, More4, Wide8]
     kernels.add[0] = <add_fn> add[float]
     kernels.peak[0] = <peak_fn> peak[float]
     kernels.add[1] = <add_fn> add[double]

@@ -1,28 +1,28 @@
 # Short sums straight into rows of the result. Part of _kernels.pxi.
 
-# A stencil's constants, carried by types: rows of accumulators x vectors, and how many phases of
-# the lane axis are woven: `Parted` are two with panels of their own, of `More2` and `More4` the
-# first has a tap more.
-cdef struct Stencil8x2:
+# A stencil's constants, carried by types: rows of accumulators, of one vector or more, and how many
+# phases of the lane axis are woven. `Parted` are two with panels of their own; of `More2` and
+# `More4` the first has a tap more.
+cdef struct Wide8:
     char unused
-cdef struct Stencil8x1:
+cdef struct Narrow8:
     char unused
-cdef struct Stencil4x2:
+cdef struct Wide4:
     char unused
-cdef struct Stencil4x1:
+cdef struct Narrow4:
     char unused
-cdef struct Stencil2x2:
+cdef struct Wide2:
     char unused
-cdef struct Stencil2x1:
+cdef struct Narrow2:
     char unused
 
 ctypedef fused stencil_t:
-    Stencil8x2
-    Stencil8x1
-    Stencil4x2
-    Stencil4x1
-    Stencil2x2
-    Stencil2x1
+    Wide8
+    Narrow8
+    Wide4
+    Narrow4
+    Wide2
+    Narrow2
 
 cdef struct Parted:
     char unused
@@ -37,6 +37,11 @@ ctypedef fused weave_t:
     Parted
     More2
     More4
+
+
+cdef inline Py_ssize_t wide_vectors(Py_ssize_t height) noexcept nogil:
+    """Vectors of a wide stencil: two are enough where registers allow for eight rows."""
+    return 2 if TALLEST == 8 or height == 8 else 3 if height == 4 else 4
 
 
 cdef void stencil(
@@ -54,16 +59,15 @@ cdef void stencil(
     cdef Py_ssize_t height, vectors, ways, sums, second, lanes, own, size = sizeof(float_t)
     cdef Py_ssize_t at = 0, group, u, r, t, k, m, j, i, first, low, high, offset = 0
     cdef bint whole
-    if stencil_t is Stencil8x2 or stencil_t is Stencil8x1:
+    if stencil_t is Wide8 or stencil_t is Narrow8:
         height = 8
-    elif stencil_t is Stencil4x2 or stencil_t is Stencil4x1:
+    elif stencil_t is Wide4 or stencil_t is Narrow4:
         height = 4
     else:
         height = 2
-    if stencil_t is Stencil8x2 or stencil_t is Stencil4x2 or stencil_t is Stencil2x2:
-        vectors = 2
-    else:
-        vectors = 1
+    vectors = 1
+    if stencil_t is Wide8 or stencil_t is Wide4 or stencil_t is Wide2:
+        vectors = wide_vectors(height)
     ways = 4 if weave_t is Ways4 or weave_t is More4 else 2
     lanes = vectors * (4 * VECTOR_FLOATS // size)
     own = height // ways

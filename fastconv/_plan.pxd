@@ -22,7 +22,7 @@ cdef struct Geometry:
     bint streamed                    # the result is larger than the caches: store past them
     bint woven                       # ... all of them, and all phases of the lane axis: whole runs
     bint stencil                     # sums so short that they are stored from where they are made,
-    bint fetched                     # ... into lines that are fetched before: no cache near has them
+    bint fetched                     # ... into lines fetched before, where no near cache has them
     bint depthwise                   # lanes run along groups of one channel, see the driver,
     bint gaps                        # ... and some pixels of a row have no phase
     bint joined                      # all phases share panels, but for the taps that some lack

@@ -31,6 +31,7 @@ class Plan:
     flat: bool
     joined: bool
     short_rows: bool
+    stencil: str | None
     depthwise: bool
     groups: int
     complete: bool

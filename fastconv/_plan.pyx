@@ -39,6 +39,7 @@ cdef enum:
     LIST_TAPS = 1 << 17         # outer taps in a list
     DEPTHWISE_TAPS = 1 << 14    # taps of all axes in the longer lists of groups of one channel
     STENCIL_PRODUCTS = 64       # products of a sum that is stored from where it is made,
+    STENCIL_ROWS = 8            # rows of accumulators of the tallest,
     STENCIL_GAIN = 3            # and how many cost as much as accumulators between
     FETCHED_RESULT = 1 << 23    # bytes of a result whose lines are fetched before, there
     JOINED_TILES = 4            # tall tiles that the rows of joined phases fill at most,
@@ -152,9 +153,15 @@ cdef bint short_rows(const Geometry* g) noexcept:
     )
 
 
-cdef bint parts_lanes(const Axis* a) noexcept:
-    """Whether a stencil takes two lane phases apart: they may begin anywhere in the window."""
-    return a.stride == 2 and (uneven(a) or a.crop % 2 != 0)
+cdef bint parts_lanes(const Geometry* g) noexcept:
+    """Whether a stencil takes two lane phases apart: they may begin anywhere in the window.
+
+    Each is half as many rows then, so there must be registers for more.
+    """
+    return (
+        g.lane.stride == 2 and not g.joined and g.height == STENCIL_ROWS
+        and (uneven(&g.lane) or g.lane.crop % 2 != 0)
+    )
 
 
 cdef bint stencils(const Geometry* g) noexcept:
@@ -166,14 +173,14 @@ cdef bint stencils(const Geometry* g) noexcept:
         # What joined phases have more is one tap of the first lane phase at most.
         if g.joined and (g.outer[i].kernel > 1 or longer_phases(a) != 1):
             return False
-    if parts_lanes(a) and not g.joined:
+    if parts_lanes(g):
         lanes = ceil_div(a.n_out, 2)
     return (
         not g.by_batch and g.interleaved and not g.streamed and a.y_step == g.element
         and g.compute < N_FLOATS and g.components == 1 and g.element == g.size
         and 0 < g.c_in <= g.depth_block and products <= STENCIL_PRODUCTS
-        and (a.stride == 2 or a.stride == 4 and (g.joined or not uneven(a)))
-        and a.stride <= g.height
+        and (a.stride == 2 or a.stride == 4) and a.stride <= g.height
+        and (g.joined or parts_lanes(g) or not uneven(a))
         # Rows are not joined, and each may leave some of its lanes empty.
         and products * (round_up(lanes, g.vector) - lanes) < STENCIL_GAIN * lanes
     )
@@ -191,7 +198,7 @@ cdef int make_sets(Geometry* g, bint in_any_batch) noexcept:
     rows = g.c_out * g.components * largest_class(&g.lane)
     if g.stencil:
         if not g.joined:
-            set_classes(&g.lane, not parts_lanes(&g.lane))
+            set_classes(&g.lane, not parts_lanes(g))
         rows = g.c_out * g.lane.stride
     for i in range(g.n_outer - 1, -1, -1):
         if g.stencil:
@@ -445,6 +452,19 @@ cdef class Plan:
     def short_rows(self):
         """Whether short rows of the result are stored with their neighbours, in all phases."""
         return short_rows(&self.g)
+
+    @property
+    def stencil(self):
+        """How short sums are woven that are stored from where they are made, or None.
+
+        "parted": two phases of the lane axis with panels of their own; "more": the first phase has
+        a tap more; "even".
+        """
+        if not self.g.stencil or self.g.depthwise:
+            return None
+        if self.g.lane.n_classes == 2:
+            return "parted"
+        return "more" if self.g.joined else "even"
 
     @property
     def depthwise(self):

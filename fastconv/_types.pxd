@@ -106,8 +106,8 @@ ctypedef void (*store_fn)(
 # The rows of a panel are (lane phase, outer phase, channel). Lane u of lane phase r of row number i
 # of each goes to results[i][u*ways + r], plus bias[i & channel_mask], for lanes [first, stop), but
 # only numbers [skip, end) of a row. From one group to the next the panels are `group_panel` apart,
-# the biases `group_bias`, the rows of x `group_row` and the results `group_step`. Each of
-# two lane phases is a part with a panel of its own; or all are one, and the second has the taps that
+# the biases `group_bias`, the rows of x `group_row` and the results `group_step`. Each of two lane
+# phases is a part with a panel of its own; or all are one part, and the second one has the tap that
 # the first phase has more.
 #
 # Sums are those of tile_fn: number (t, k) of x is t*tap_step + k*depth_step further on. Lanes up to
@@ -132,7 +132,7 @@ ctypedef void (*stencil_fn)(
     const void* panel, const Py_ssize_t* taps, const void* const* rows, const void* bias,
     char* const* results, const Stencil* s) noexcept nogil
 
-cdef enum:                 # how lane phases are woven
+cdef enum:                 # how a stencil's lane phases are woven
     WAYS2
     WAYS4
     PARTED
@@ -222,7 +222,8 @@ cdef struct KernelTable:
     transform_output_fn transform_output[N_FLOATS]
     weave_fn weave[N_FLOATS]
     depthwise_fn depthwise[N_FLOATS]
-    stencil_fn stencil[N_FLOATS][N_HEIGHTS][N_WEAVES][2]  # of one vector and of two
+    stencil_fn stencil[N_FLOATS][N_HEIGHTS][N_WEAVES][2]  # of one vector, and wide ones
+    Py_ssize_t stencil_vectors[N_HEIGHTS]                 # of so many
     peak_fn peak[N_COMPUTE]
 
 

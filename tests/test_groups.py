@@ -42,10 +42,13 @@ def test_groups_of_few_channels(spatial, kernel, arguments, groups, c_in, c_out,
     ("x", "w", "groups", "layout", "together"),
     [
         # Channels first: 12 KiB of accumulators, the groups divided evenly.
-        ((1, 64, 128, 128), (64, 1, 4, 4), 64, "first", 5),
-        ((1, 64, 64, 64), (64, 1, 4, 4), 64, "first", 8),
-        ((1, 64, 64, 64), (64, 4, 4, 4), 16, "first", 2),
+        ((1, 64, 128, 128), (64, 1, 6, 6), 64, "first", 2),
+        ((1, 64, 64, 64), (64, 1, 6, 6), 64, "first", 4),
+        ((1, 64, 64, 64), (64, 4, 6, 6), 16, "first", 1),
         ((1, 3, 540, 960), (3, 1, 5, 5), 3, "first", 1),
+        # Sums that are stored from where they are made.
+        ((1, 64, 128, 128), (64, 1, 4, 4), 64, "first", 64),
+        ((1, 64, 64, 64), (64, 4, 4, 4), 16, "first", 16),
         # Channels last: 256 rows of accumulators, or a whole line of results.
         ((1, 64, 128, 128), (64, 1, 4, 4), 64, "last", 64),
         ((1, 64, 64, 64), (64, 4, 4, 4), 16, "last", 16),

@@ -144,6 +144,7 @@ def test_each_element_is_stored_once(problem, kind, tile, workers, layout, exact
     event("flat" if plan.flat else "row by row")
     event("several groups in a task" if plan.groups > 1 else "one group in a task")
     event("complete" if plan.complete else "filled")
+    event(f"stencil: {plan.stencil}")
     check(problem, plan)
 
 

@@ -1,0 +1,177 @@
+"""Short sums that are stored from where they are computed, on both sides of every threshold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+import fastconv
+from fastconv import _direct, _isa
+from fastconv._problem import make_problem
+
+AVX512, AVX2 = (16, 8), (8, 4)
+MIB = 1 << 20
+
+
+def stencil(x, w, tile=AVX512, *, dtype="float32", workers=1, strides=None, **geometry):
+    """How the plan weaves such sums, or None."""
+    dtype = np.dtype(dtype)
+    options = {"stride": 2, "padding": 0, "dilation": 1, "groups": 1, **geometry}
+    problem = make_problem(
+        x, w, options["stride"], options["padding"], 0, None, options["dilation"],
+        options["groups"], 1)
+    if strides is None:
+        y = (x[0], problem.c_out, *problem.spatial_out)
+        strides = tuple(np.empty(shape, dtype).strides for shape in (x, w, y))
+    kept = _isa.tiles
+    _isa.tiles = (tile, tile, tile)
+    try:
+        return _direct.make_plan(problem, dtype, strides, workers).stencil
+    finally:
+        _isa.tiles = kept
+
+
+def test_how_phases_are_woven():
+    x = (1, 32, 20, 64)
+    assert stencil(x, (32, 2, 4, 4), groups=16) == "even"
+    assert stencil(x, (32, 2, 4, 4), groups=16, padding=1) == "parted"
+    assert stencil(x, (32, 2, 3, 3), groups=16, padding=1) == "parted"
+    assert stencil((1, 1, 20, 64), (1, 1, 8, 8), stride=4) == "even"
+    # A tap more than the others have, of one axis: of the first phase only.
+    assert stencil((1, 1, 5000), (1, 1, 81), stride=4) == "more"
+    assert stencil((1, 1, 5000), (1, 1, 41), stride=2) == "more"
+    assert stencil((1, 1, 5000), (1, 1, 82), stride=4) is None
+    # With half as many registers phases are not taken apart.
+    assert stencil(x, (32, 2, 4, 4), AVX2, groups=16, padding=1) == "even"
+    assert stencil(x, (32, 2, 3, 3), AVX2, groups=16, padding=1) is None
+
+
+def test_which_sums_are_stored_from_where_they_are_made():
+    x = (1, 16, 20, 64)
+    # 64 products at most, of two phases or four.
+    assert stencil(x, (16, 4, 4, 4), padding=1)
+    assert stencil((1, 17, 20, 64), (17, 4, 4, 4), padding=1) is None
+    assert stencil(x, (16, 4, 3, 3), stride=1) is None
+    assert stencil(x, (16, 4, 3, 3), stride=3) is None
+    assert stencil(x, (16, 4, 8, 8), stride=8) is None
+    # Lanes that are left empty count as products: a row of 33 wastes a third of its lanes.
+    assert stencil((1, 2, 20, 32), (2, 2, 4, 4)) == "even"
+    assert stencil((1, 4, 20, 32), (4, 4, 4, 4)) is None
+    # Numbers of one part that are not converted, next to each other in the result.
+    assert stencil(x, (16, 4, 4, 4), dtype="float64", padding=1)
+    for dtype in ("float16", "int32", "complex64"):
+        assert stencil(x, (16, 4, 4, 4), dtype=dtype, padding=1) is None
+    w = np.empty((16, 4, 4, 4), np.float32).strides
+    last = tuple(
+        np.moveaxis(np.empty(shape, np.float32), -1, 1).strides
+        for shape in ((1, 20, 64, 16), (1, 40, 128, 4)))
+    assert stencil(x, (16, 4, 4, 4), padding=1, strides=(last[0], w, last[1])) is None
+    # A result of 20 MiB is streamed.
+    assert stencil((1, 16, 639, 1024), (16, 4, 2, 2))
+    assert stencil((1, 16, 640, 1024), (16, 4, 2, 2)) is None
+
+
+@st.composite
+def cases(draw):
+    rank = draw(st.integers(1, 3))
+    x = [draw(st.integers(1, 5)) for _ in range(rank - 1)]
+    x.append(draw(st.one_of(st.integers(8, 70), st.sampled_from((16, 31, 32, 33, 64, 65)))))
+    kernel = [draw(st.integers(1, 6)) for _ in range(rank)]
+    stride = [draw(st.sampled_from((1, 2, 3, 4))) for _ in range(rank)]
+    stride[-1] = draw(st.sampled_from((2, 4)))
+    kernel[-1] = draw(st.integers(stride[-1], 70 if rank == 1 else 9))
+    padding = []
+    for i, k, s in zip(x, kernel, stride, strict=True):
+        full = (i - 1) * s + k
+        before = draw(st.integers(-3, min(full - 1, 5)))
+        padding.append((before, draw(st.integers(-3, min(full - before - 1, 5)))))
+    return x, kernel, {"stride": stride, "padding": padding}
+
+
+@settings(max_examples=400)
+@given(
+    cases(), st.sampled_from((1, 2)), st.sampled_from((1, 2, 3, 6)), st.sampled_from((1, 2, 4)),
+    st.sampled_from((1, 2, 3, 4, 5, 7, 8)), st.sampled_from(("float32", "float64")),
+    st.integers(1, 3), st.booleans(), st.integers(0, 9),
+)
+def test_exact_and_nothing_else_is_written(
+        case, images, groups, c_in, c_out, dtype, workers, biased, seed):
+    spatial, kernel, options = case
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-4, 5, (images, groups * c_in, *spatial)).astype(dtype)
+    w = rng.integers(-4, 5, (groups * c_in, c_out, *kernel)).astype(dtype)
+    bias = rng.integers(-9, 9, groups * c_out).astype(dtype) if biased else None
+    options["groups"] = groups
+    wanted = fastconv.conv_transpose(x, w, bias, method="reference", **options)
+    problem = make_problem(
+        x.shape, w.shape, options["stride"], options["padding"], 0, None, 1, groups, 1)
+    event(f"{_direct.contiguous_plan(problem, x.dtype, workers).stencil}")
+    room = np.full(wanted.size + 64, 77, dtype)
+    out = room[32:-32].reshape(wanted.shape)
+    fastconv.conv_transpose(x, w, bias, method="direct", workers=workers, out=out, **options)
+    np.testing.assert_array_equal(out, wanted)
+    assert (room[:32] == 77).all() and (room[-32:] == 77).all()
+
+
+SHAPES = {
+    "even": ((2, 12, 9, 64), (12, 2, 4, 4), {"stride": 2, "groups": 6}),
+    "four": ((2, 2, 9, 48), (2, 1, 8, 8), {"stride": 4, "groups": 2}),
+    "parted": ((2, 12, 9, 32), (12, 2, 3, 3), {"stride": 2, "groups": 6, "padding": 1}),
+    "cut": ((2, 12, 9, 64), (12, 2, 4, 4), {"stride": 2, "groups": 6, "padding": 1}),
+    "more": ((2, 3, 400), (3, 1, 81), {"stride": 4, "groups": 3, "padding": 38}),
+}
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+@pytest.mark.parametrize("name", SHAPES)
+def test_same_bits_as_with_accumulators_between(name, dtype, isa):
+    """Whatever the batch, the layout and the workers: sums have one order."""
+    x_shape, w_shape, options = SHAPES[name]
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal(x_shape).astype(dtype)
+    w = rng.standard_normal(w_shape).astype(dtype)
+    bias = rng.standard_normal(options["groups"] * w_shape[1]).astype(dtype)
+    y = fastconv.conv_transpose(x, w, bias, method="direct", workers=1, **options)
+    # Into a result with room between its elements, which is not stored that way.
+    apart = np.zeros((*y.shape[:-1], 2 * y.shape[-1]), dtype)[..., ::2]
+    fastconv.conv_transpose(x, w, bias, method="direct", workers=1, out=apart, **options)
+    assert apart.tobytes() == y.tobytes()
+    for workers in (2, 5):
+        again = fastconv.conv_transpose(
+            np.repeat(x, 9, 0), w, bias, method="direct", workers=workers, **options)
+        assert again[::9].tobytes() == y.tobytes()
+        assert again[8::9].tobytes() == y.tobytes()
+    first = fastconv.conv_transpose(x[:1], w, bias, method="direct", **options)
+    assert first.tobytes() == y[:1].tobytes()
+
+
+def test_lines_of_a_result_that_no_near_cache_has(isa):
+    """8 MiB and more: lines are fetched ahead, also past the end of the result."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(-4, 5, (1, 24, 130, 256)).astype(np.float32)
+    w = rng.integers(-4, 5, (24, 1, 4, 4)).astype(np.float32)
+    options = {"stride": 2, "padding": ((2, 0), (1, 3)), "groups": 24}
+    y = fastconv.conv_transpose(x, w, workers=2, method="direct", **options)
+    assert 8 * MIB <= y.nbytes < 20 * MIB
+    np.testing.assert_array_equal(y, fastconv.conv_transpose(x, w, method="reference", **options))
+
+
+@pytest.mark.parametrize("value", (np.inf, -np.inf, np.nan))
+def test_values_that_are_not_finite(value, isa):
+    """Zeros beyond the input meet no infinite weight, and a value reaches its own results only."""
+    rng = np.random.default_rng(0)
+    options = {"stride": 2, "padding": 1, "groups": 6}
+    x = rng.standard_normal((1, 12, 7, 64)).astype(np.float32)
+    w = rng.standard_normal((12, 2, 4, 4)).astype(np.float32)
+    bad_w, bad_x = w.copy(), x.copy()
+    bad_w[3, 1, 0, 3] = value
+    bad_x[0, 5, 3, 63] = value
+    for operands in ((x, bad_w), (bad_x, w)):
+        y = fastconv.conv_transpose(*operands, method="direct", **options)
+        wanted = fastconv.conv_transpose(*operands, method="reference", **options)
+        good = np.isfinite(wanted)
+        assert 0 < np.count_nonzero(~good) < good.size / 12
+        np.testing.assert_array_equal(np.isfinite(y), good)
+        np.testing.assert_allclose(y[good], wanted[good], rtol=1e-4, atol=1e-5)
