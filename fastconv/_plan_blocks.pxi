@@ -211,8 +211,8 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
     g.group_rows = g.channel_block * sources
     set_strip(g, g.group_block * g.group_rows)
     if g.stencil:
-        # A part may begin a lane later, and what is outside of the window has a row.
-        g.rows_bytes += LINE
+        # A wide stencil reads lanes past the last row, and what is outside of the window has a row.
+        g.rows_bytes += round_up(TALL_VECTORS * g.vector * g.size + LINE, LINE)
         g.acc_bytes = round_up(g.lane_block * g.lane.stride * g.size, 64)
 
 
