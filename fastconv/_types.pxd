@@ -110,8 +110,8 @@ ctypedef void (*store_fn)(
 # phases is a part with a panel of its own; or all are one part, and the second one has the tap that
 # the first phase has more.
 #
-# Sums are those of tile_fn: number (t, k) of x is t*tap_step + k*depth_step further on. All lanes of
-# a wide stencil are read, also those past `stop`.
+# Sums are those of tile_fn: number (t, k) of x is t*tap_step + k*depth_step further on. All lanes
+# of a wide stencil are read, also those past `stop`.
 cdef struct Part:
     Py_ssize_t panel
     Py_ssize_t at                    # what the first lane reads first

@@ -18,32 +18,33 @@ from fastconv import _api, _col2im, _direct, _isa, _methods
 from fastconv._problem import make_problem
 
 #: Method, axis along the lanes, rows x lanes of the tile; "flat" where lanes run on over rows,
-#: "joined" where phases share panels though some have a tap more.
+#: "joined" where phases share panels though some have a tap more, and how phases are woven (see
+#: `Plan.stencil`) where sums are stored from where they are made.
 ROUTES = """
-layer        | baseline                          | avx2                              | avx512
-dcgan_2      | direct batch 4x12                 | direct batch 4x24                 | direct batch 8x48
-dcgan_3      | winograd batch 4x16               | winograd batch 4x16               | winograd batch 8x48
-dcgan_rgb    | direct spatial1 4x12              | direct spatial1 4x24 flat         | direct spatial1 8x48 flat
-unet_up1     | direct spatial1 4x12              | direct spatial1 4x24              | direct spatial1 8x32
-unet_up4     | direct spatial1 4x12              | direct spatial1 4x24              | direct spatial1 8x48
-maskrcnn     | direct spatial1 4x12 flat         | direct spatial1 4x24 flat         | direct spatial1 8x48 flat
-fcn8s        | direct spatial1 4x12              | direct spatial1 4x24              | direct spatial1 8x48 flat
-unet3d_up    | direct spatial2 4x12              | direct spatial2 4x24              | direct spatial2 8x32
-pose_1       | col2im 4x12                       | col2im 4x24                       | col2im 8x48
-pose_3       | winograd tiles 4x12               | winograd tiles 4x24               | winograd tiles 8x48
-fsrcnn_x3    | direct spatial1 4x12              | direct spatial1 4x24              | direct spatial1 8x48
-compress_k5  | winograd tiles 4x12               | winograd tiles 4x24               | winograd tiles 8x48
-decoder_k3s1 | winograd tiles 4x12               | winograd tiles 4x24               | winograd tiles 8x48
-dilated      | winograd tiles 4x12               | winograd tiles 4x24               | winograd tiles 8x48
-depthwise_up | direct spatial1 4x12 short        | direct spatial1 4x24 short        | direct spatial1 8x48 short
-hifigan_1    | col2im 4x12                       | col2im 4x24                       | col2im 8x48
-hifigan_4    | winograd tiles 4x12               | winograd tiles 4x24               | winograd tiles 8x48
-istft        | col2im 4x12                       | col2im 4x24                       | col2im 8x48
-f64_k4s2     | winograd tiles 4x6                | winograd tiles 4x12               | winograd tiles 8x24
-gray_up4     | direct spatial1 4x12 short        | direct spatial1 4x24 short        | direct spatial1 8x48 short
-pyrup_rgb    | direct spatial1 4x12              | direct spatial1 4x24              | direct spatial1 8x48
-upfirdn_x4   | direct spatial0 4x12 joined short | direct spatial0 4x24 joined short | direct spatial0 8x48 joined short
-idwt2_db4    | direct spatial1 4x12 short        | direct spatial1 4x24 short        | direct spatial1 8x48 short
+layer        | baseline                  | avx2                      | avx512
+dcgan_2      | direct batch 4x12         | direct batch 4x24         | direct batch 8x48
+dcgan_3      | winograd batch 4x16       | winograd batch 4x16       | winograd batch 8x48
+dcgan_rgb    | direct spatial1 4x12      | direct spatial1 4x24 flat | direct spatial1 8x48 flat
+unet_up1     | direct spatial1 4x12      | direct spatial1 4x24      | direct spatial1 8x32
+unet_up4     | direct spatial1 4x12      | direct spatial1 4x24      | direct spatial1 8x48
+maskrcnn     | direct spatial1 4x12 flat | direct spatial1 4x24 flat | direct spatial1 8x48 flat
+fcn8s        | direct spatial1 4x12      | direct spatial1 4x24      | direct spatial1 8x48 flat
+unet3d_up    | direct spatial2 4x12      | direct spatial2 4x24      | direct spatial2 8x32
+pose_1       | col2im 4x12               | col2im 4x24               | col2im 8x48
+pose_3       | winograd tiles 4x12       | winograd tiles 4x24       | winograd tiles 8x48
+fsrcnn_x3    | direct spatial1 4x12      | direct spatial1 4x24      | direct spatial1 8x48
+compress_k5  | winograd tiles 4x12       | winograd tiles 4x24       | winograd tiles 8x48
+decoder_k3s1 | winograd tiles 4x12       | winograd tiles 4x24       | winograd tiles 8x48
+dilated      | winograd tiles 4x12       | winograd tiles 4x24       | winograd tiles 8x48
+depthwise_up | direct spatial1 4x12 even | direct spatial1 4x24 even | direct spatial1 8x48 parted
+hifigan_1    | col2im 4x12               | col2im 4x24               | col2im 8x48
+hifigan_4    | winograd tiles 4x12       | winograd tiles 4x24       | winograd tiles 8x48
+istft        | col2im 4x12               | col2im 4x24               | col2im 8x48
+f64_k4s2     | winograd tiles 4x6        | winograd tiles 4x12       | winograd tiles 8x24
+gray_up4     | direct spatial1 4x12 even | direct spatial1 4x24 even | direct spatial1 8x48 even
+pyrup_rgb    | direct spatial1 4x12      | direct spatial1 4x24      | direct spatial1 8x48
+upfirdn_x4   | direct spatial0 4x12 more | direct spatial0 4x24 more | direct spatial0 8x48 more
+idwt2_db4    | direct spatial1 4x12 even | direct spatial1 4x24 even | direct spatial1 8x48 even
 """
 
 DEFAULTS = {"stride": 1, "padding": 0, "output_padding": 0, "output_size": None, "dilation": 1,
@@ -66,8 +67,8 @@ def route(layer):
     if told["method"] == "direct":
         problem = problem_of(layer.x_shape, layer.w_shape, **layer.options)
         plan = _direct.contiguous_plan(problem, np.dtype(layer.dtype), 1)
-        words += ["flat"] * plan.flat + ["joined"] * plan.joined
-        words += ["short"] * (plan.stencil is not None)
+        words += ["flat"] * plan.flat
+        words += [plan.stencil] if plan.stencil else ["joined"] * plan.joined
     return " ".join(words)
 
 
