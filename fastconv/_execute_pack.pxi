@@ -44,6 +44,7 @@ cdef void place_tap(
     j = t // g.lane.period
     size = class_size(&g.lane, 0)
     lane_taps = phase_taps(&g.lane, phase)
+    # Phases of the lane axis that are not merged are two.
     if phase >= size:
         place.base += n_co * g.components * g.c_in * phases * n_taps * size * g.lane.max_taps
         phase -= size

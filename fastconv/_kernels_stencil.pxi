@@ -50,7 +50,7 @@ cdef void stencil(
     cdef float_t acc[MAX_ACC * VECTOR_FLOATS]
     cdef float_t block[MAX_ACC * VECTOR_FLOATS]
     cdef const float_t* bias = <const float_t*> biases
-    cdef const Part* part
+    cdef const StencilPart* part
     cdef const float_t* x
     cdef const float_t* a
     cdef const float_t* b
@@ -116,7 +116,7 @@ cdef void stencil(
             for i in range(own):
                 bias_i = bias[i & s.channel_mask]
                 to = &block[i * ways * lanes]
-                if whole:
+                if whole and results[i] != NULL:
                     to = <float_t*> (<char*> results[i] + offset) + first
                     for r in range(0 if s.ahead == 0 else ways * lanes * size // LINE):
                         prefetch_result(<char*> to + s.ahead + r * LINE)
@@ -128,9 +128,10 @@ cdef void stencil(
                         to[ways * j + 3] = acc[(3 * own + i) * lanes + j] + bias_i
             if not whole and high > low:
                 for i in range(own):
-                    copy_run(
-                        <char*> results[i] + offset + (first + low) * size,
-                        <char*> &block[i * ways * lanes + low], (high - low) * size)
+                    if results[i] != NULL:
+                        copy_run(
+                            <char*> results[i] + offset + (first + low) * size,
+                            <char*> &block[i * ways * lanes + low], (high - low) * size)
             u += lanes
         panel += s.group_panel
         at += s.group_row

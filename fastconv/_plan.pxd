@@ -22,6 +22,8 @@ cdef struct Geometry:
     bint streamed                    # the result is larger than the caches: store past them
     bint woven                       # ... all of them, and all phases of the lane axis: whole runs
     bint stencil                     # sums so short that they are stored from where they are made,
+    int weave                        # ... how its lane phases are woven,
+    Py_ssize_t stencil_rows          # ... rows of a panel that one output channel has,
     bint fetched                     # ... into lines fetched before, where no near cache has them
     bint depthwise                   # lanes run along groups of one channel, see the driver,
     bint gaps                        # ... and some pixels of a row have no phase

@@ -14,8 +14,9 @@ from libc.stdlib cimport free, malloc
 
 from fastconv._arith cimport balance, best_shares, ceil_div, clip, floor_div, gcd, round_up
 from fastconv._types cimport (
-    LARGE_RESULT, LINE, MAX_AXES, MAX_VECTORS, MAX_WOVEN, N_FLOATS, QUAD, TALL_VECTORS, Axis,
-    class_first, class_size, largest_class, longer_phases, phase_taps, tile_vectors, uneven,
+    LARGE_RESULT, LINE, MAX_AXES, MAX_VECTORS, MAX_WOVEN, MORE2, MORE4, N_FLOATS, PARTED, QUAD,
+    TALL_VECTORS, WAYS2, WAYS4, Axis, class_first, class_size, largest_class, longer_phases,
+    phase_taps, tile_vectors, uneven,
 )
 
 from ._threads import resolve
@@ -39,7 +40,7 @@ cdef enum:
     LIST_TAPS = 1 << 17         # outer taps in a list
     DEPTHWISE_TAPS = 1 << 14    # taps of all axes in the longer lists of groups of one channel
     STENCIL_PRODUCTS = 64       # products of a sum that is stored from where it is made,
-    STENCIL_ROWS = 8            # rows of accumulators of the tallest,
+    PARTED_HEIGHT = 8           # rows of tiles where phases can be taken apart,
     STENCIL_GAIN = 3            # and how many cost as much as accumulators between
     FETCHED_RESULT = 1 << 23    # bytes of a result whose lines are fetched before, there
     JOINED_TILES = 4            # tall tiles that the rows of joined phases fill at most,
@@ -159,8 +160,8 @@ cdef bint parts_lanes(const Geometry* g) noexcept:
     Each is half as many rows then, so there must be registers for more.
     """
     return (
-        g.lane.stride == 2 and not g.joined and g.height == STENCIL_ROWS
-        and (uneven(&g.lane) or g.lane.crop % 2 != 0)
+        g.lane.stride == 2 and not g.joined and g.height == PARTED_HEIGHT
+        and (uneven(&g.lane) or g.lane.crop > 0 and g.lane.crop % 2 != 0)
     )
 
 
@@ -174,11 +175,11 @@ cdef bint stencils(const Geometry* g) noexcept:
         if g.joined and (g.outer[i].kernel > 1 or longer_phases(a) != 1):
             return False
     if parts_lanes(g):
-        lanes = ceil_div(a.n_out, 2)
+        lanes = min(lanes, ceil_div(a.n_out, 2))
     return (
         not g.by_batch and g.interleaved and not g.streamed and a.y_step == g.element
         and g.compute < N_FLOATS and g.components == 1 and g.element == g.size
-        and 0 < g.c_in <= g.depth_block and products <= STENCIL_PRODUCTS
+        and g.c_out > 0 and 0 < g.c_in <= g.depth_block and products <= STENCIL_PRODUCTS
         and (a.stride == 2 or a.stride == 4) and a.stride <= g.height
         and (g.joined or parts_lanes(g) or not uneven(a))
         # Rows are not joined, and each may leave some of its lanes empty.
@@ -197,16 +198,21 @@ cdef int make_sets(Geometry* g, bint in_any_batch) noexcept:
         g.outer[g.joint].n_classes = g.lane.n_classes = 1
     rows = g.c_out * g.components * largest_class(&g.lane)
     if g.stencil:
-        if not g.joined:
-            set_classes(&g.lane, not parts_lanes(g))
-        rows = g.c_out * g.lane.stride
+        g.stencil_rows = g.lane.stride
+        g.weave = WAYS2 if g.lane.stride == 2 else WAYS4
+        if g.joined:
+            g.weave = MORE2 if g.lane.stride == 2 else MORE4
+        elif parts_lanes(g):
+            g.weave = PARTED
+            set_classes(&g.lane, False)
     for i in range(g.n_outer - 1, -1, -1):
         if g.stencil:
             # All rows of a channel in one panel, whose height is a power of two.
             merged = (
                 g.outer[i].n_phases in (1, 2, 4) and not uneven(&g.outer[i])
-                and rows * g.outer[i].n_phases <= g.height * max(g.c_out, 1)
+                and g.stencil_rows * g.outer[i].n_phases <= g.height
             )
+            g.stencil_rows *= g.outer[i].n_phases if merged else 1
         else:
             merged = (
                 rows < 2 * g.height and rows * largest_class(&g.outer[i]) <= ACC_ROWS
@@ -460,11 +466,11 @@ cdef class Plan:
         "parted": two phases of the lane axis with panels of their own; "more": the first phase has
         a tap more; "even".
         """
-        if not self.g.stencil or self.g.depthwise:
+        if not self.g.stencil:
             return None
-        if self.g.lane.n_classes == 2:
+        if self.g.weave == PARTED:
             return "parted"
-        return "more" if self.g.joined else "even"
+        return "more" if self.g.weave == MORE2 or self.g.weave == MORE4 else "even"
 
     @property
     def depthwise(self):

@@ -37,14 +37,6 @@ cdef Py_ssize_t together(const Geometry* g) noexcept:
     return rows
 
 
-cdef Py_ssize_t stencil_rows(const Geometry* g) noexcept:
-    """Rows of a stencil's panel that one output channel has."""
-    cdef Py_ssize_t rows = g.lane.stride, i
-    for i in range(g.n_outer):
-        rows *= largest_class(&g.outer[i])
-    return rows
-
-
 cdef void cut_groups(Geometry* g, Cut* cut) noexcept:
     """As many groups as can be stored together; they share the lists of rows and results."""
     cdef const Axis* rows = &g.outer[g.n_outer - 1]
@@ -53,7 +45,7 @@ cdef void cut_groups(Geometry* g, Cut* cut) noexcept:
     cdef Py_ssize_t c_out = max(g.c_out, 1), own = c_out * g.components * together(g)
     cdef Py_ssize_t lanes, most = 1
     if (
-        not g.by_batch and g.depth_block >= g.c_in and own <= ACC_ROWS
+        not g.by_batch and g.depth_block >= g.c_in and (own <= ACC_ROWS or g.stencil)
         and (g.interleaved or g.by_channel)
     ):
         if g.stencil:
@@ -182,18 +174,18 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
         g.channel_block = min(g.channel_block, max(1, ceil_div(g.c_out, shares)))
     if g.channel_block > 8:
         g.channel_block = g.channel_block // 8 * 8
-    if g.stencil:
-        # Panels of all blocks are powers of two high.
-        g.channel_block = g.height // stencil_rows(g)
-        while g.c_out % g.channel_block & (g.c_out % g.channel_block - 1):
-            g.channel_block >>= 1
-    elif g.group_block > 1:
+    if g.group_block > 1:
         g.channel_block = g.c_out
     elif g.flat and short_rows(g):
         lanes = round_up(g.row_block * g.row_pitch, g.vector)
         shares = ALL_ROWS_BYTES // (sources * lanes * g.size)
         g.channel_block = min(g.channel_block, max(8, shares // 8 * 8))
     g.channel_block = min(g.channel_block, max(g.c_out, 1))
+    if g.stencil:
+        # Each block is a panel, whose height is a power of two.
+        g.channel_block = g.height // g.stencil_rows
+        while g.c_out % g.channel_block & (g.c_out % g.channel_block - 1):
+            g.channel_block >>= 1
     g.n_channel_blocks = ceil_div(g.c_out, g.channel_block)
     g.woven = (
         g.by_channel and g.n_group_blocks == 1 and g.n_channel_blocks == 1
@@ -210,15 +202,17 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
     g.workers = max(1, min(cut.workers, g.tasks))
     g.group_rows = g.channel_block * sources
     set_strip(g, g.group_block * g.group_rows)
-    if g.stencil:
-        # A wide stencil reads lanes past the last row, and what is outside of the window has a row.
-        g.rows_bytes += round_up(TALL_VECTORS * g.vector * g.size + LINE, LINE)
-        g.acc_bytes = round_up(g.lane_block * g.lane.stride * g.size, 64)
 
 
 cdef void set_strip(Geometry* g, Py_ssize_t rows) noexcept:
     """How many lanes of `rows` rows are accumulated before they are stored."""
     cdef Py_ssize_t tile = g.widest * g.vector, lanes, bytes
+    if g.stencil:
+        # There are no accumulators, but lanes past the last row are read.
+        g.strip = g.acc_pitch = 0
+        g.shallow = False
+        g.acc_bytes = round_up(tile * g.size + LINE, LINE)
+        return
     g.strip = tile_vectors(g.lane_block, g.vector, g.widest, g.height) * g.vector
     # Rows that are not stored together are stored panel by panel.
     if not g.interleaved and not g.by_channel:
@@ -297,6 +291,7 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers) noexcept:
     g.list_taps = cut.other_taps * rows.max_taps
     g.list_sources = max(g.lane.n_phases, g.group_block * g.channel_block)
     if g.stencil:
+        # Results of the rows of a panel.
         g.list_sources = g.height
     if g.gathered:
         g.list_sources = max(g.list_sources, g.row_block * rows.stride)

@@ -103,23 +103,25 @@ ctypedef void (*store_fn)(
 
 # Rows of the result of some groups of few channels, straight from the accumulators: short sums.
 #
-# The rows of a panel are (lane phase, outer phase, channel). Lane u of lane phase r of row number i
-# of each goes to results[i][u*ways + r], plus bias[i & channel_mask], for lanes [first, stop), but
-# only numbers [skip, end) of a row. From one group to the next the panels are `group_panel` apart,
-# the biases `group_bias`, the rows of x `group_row` and the results `group_step`. Each of two lane
-# phases is a part with a panel of its own; or all are one part, and the second one has the tap that
-# the first phase has more.
+# The rows of a panel are (place, outer phase, channel), where places are those of a result among
+# its `ways` neighbours: lane u of place r of row number i goes to results[i][u*ways + r], plus
+# bias[i & channel_mask], unless results[i] is NULL. Lanes are [first, stop), but only numbers
+# [skip, end) of a row are stored; where lanes do not fill the last vectors, these are moved back,
+# and lanes before `first` computed and stored again. From one group to the next the panels are
+# `group_panel` apart, the biases `group_bias`, the rows of x `group_row` and the results
+# `group_step`. Each of two places is a part with a panel of its own; or all are one part, and the
+# second one has the tap that the first place has more.
 #
-# Sums are those of tile_fn: number (t, k) of x is t*tap_step + k*depth_step further on. All lanes
-# of a wide stencil are read, also those past `stop`.
-cdef struct Part:
+# Sums are those of tile_fn, in two loops: number (t, k) of x is t*tap_step + k*depth_step further
+# on. All lanes of the vectors are read, also those past `stop`.
+cdef struct StencilPart:
     Py_ssize_t panel
-    Py_ssize_t at                    # what the first lane reads first
-    Py_ssize_t taps, tap_step        # of the lane axis
-    Py_ssize_t depth, depth_step     # input channels
+    Py_ssize_t at                    # what lane 0 reads first
+    Py_ssize_t taps, tap_step        # the outer loop: taps of the lane axis
+    Py_ssize_t depth, depth_step     # the inner one: input channels, or taps of a single channel
 
 cdef struct Stencil:
-    Part parts[2]
+    StencilPart parts[2]
     Py_ssize_t n_rows
     Py_ssize_t channel_mask          # of a power of two of channels
     Py_ssize_t first, stop           # lanes

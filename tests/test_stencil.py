@@ -68,9 +68,33 @@ def test_which_sums_are_stored_from_where_they_are_made():
         np.moveaxis(np.empty(shape, np.float32), -1, 1).strides
         for shape in ((1, 20, 64, 16), (1, 40, 128, 4)))
     assert stencil(x, (16, 4, 4, 4), padding=1, strides=(last[0], w, last[1])) is None
+    # No output channel, and a window that is wider than what reaches it.
+    assert stencil(x, (16, 0, 4, 4), padding=1) is None
+    assert stencil((1, 16, 5), (16, 1, 2), padding=-201) is None
+    assert stencil((1, 16, 64), (16, 1, 2), padding=-201) == "even"
     # A result of 20 MiB is streamed.
     assert stencil((1, 16, 319, 1024), (16, 4, 2, 2))
     assert stencil((1, 16, 320, 1024), (16, 4, 2, 2)) is None
+
+
+def test_scratch_is_small():
+    """Lanes of a task go straight to the result, however many they are."""
+    for x, w, dtype in (
+        ((1, 1, 262_000), (1, 1, 81), "float32"), ((1, 1, 131_000), (1, 1, 81), "float64"),
+        ((1, 1, 1, 250_000), (1, 1, 4, 4), "float32"),
+    ):
+        assert stencil(x, w, dtype=dtype, stride=4)
+        told = fastconv._api.explain(x, w, dtype, stride=4, workers=1, method="direct")
+        assert told["scratch_bytes"] <= 2 * MIB
+
+
+def test_many_taps_and_no_output_channel(run_python):
+    """Of so many taps that a plan is made before there is anything to compute."""
+    assert run_python('''
+import numpy as np, fastconv
+x, w = np.zeros((1, 1, 2, 4, 64), "f4"), np.zeros((1, 0, 65536, 4, 4), "f4")
+print(fastconv.conv_transpose(x, w, stride=(65536, 4, 4)).shape)
+''').strip() == "(1, 0, 131072, 16, 256)"
 
 
 @st.composite
@@ -84,20 +108,31 @@ def cases(draw):
     kernel[-1] = draw(st.integers(stride[-1], 70 if rank == 1 else 9))
     padding = []
     for i, k, s in zip(x, kernel, stride, strict=True):
+        # The least that the kernel reaches, whatever its dilation.
         full = (i - 1) * s + k
         before = draw(st.integers(-3, min(full - 1, 5)))
         padding.append((before, draw(st.integers(-3, min(full - before - 1, 5)))))
-    return x, kernel, {"stride": stride, "padding": padding}
+    dilation = [draw(st.integers(1, 3)) for _ in range(rank - 1)] + [1]
+    return x, kernel, {"stride": stride, "padding": padding, "dilation": dilation}
 
 
 @settings(max_examples=400)
 @given(
     cases(), st.sampled_from((1, 2)), st.sampled_from((1, 2, 3, 6)), st.sampled_from((1, 2, 4)),
     st.sampled_from((1, 2, 3, 4, 5, 7, 8)), st.sampled_from(("float32", "float64")),
-    st.integers(1, 3), st.booleans(), st.integers(0, 9),
+    st.integers(1, 3), st.booleans(), st.integers(0, 9), st.sampled_from(_isa.supported()),
 )
 def test_exact_and_nothing_else_is_written(
-        case, images, groups, c_in, c_out, dtype, workers, biased, seed):
+        case, images, groups, c_in, c_out, dtype, workers, biased, seed, isa):
+    before = _isa.active
+    _isa.use(isa)
+    try:
+        check_exact(case, images, groups, c_in, c_out, dtype, workers, biased, seed)
+    finally:
+        _isa.use(before)
+
+
+def check_exact(case, images, groups, c_in, c_out, dtype, workers, biased, seed):
     spatial, kernel, options = case
     rng = np.random.default_rng(seed)
     x = rng.integers(-4, 5, (images, groups * c_in, *spatial)).astype(dtype)
@@ -106,7 +141,8 @@ def test_exact_and_nothing_else_is_written(
     options["groups"] = groups
     wanted = fastconv.conv_transpose(x, w, bias, method="reference", **options)
     problem = make_problem(
-        x.shape, w.shape, options["stride"], options["padding"], 0, None, 1, groups, 1)
+        x.shape, w.shape, options["stride"], options["padding"], 0, None, options["dilation"],
+        groups, 1)
     event(f"{_direct.contiguous_plan(problem, x.dtype, workers).stencil}")
     room = np.full(wanted.size + 64, 77, dtype)
     out = room[32:-32].reshape(wanted.shape)
@@ -133,6 +169,10 @@ def test_same_bits_as_with_accumulators_between(name, dtype, isa):
     x = rng.standard_normal(x_shape).astype(dtype)
     w = rng.standard_normal(w_shape).astype(dtype)
     bias = rng.standard_normal(options["groups"] * w_shape[1]).astype(dtype)
+    tall = _isa.tiles[0][1] == 8
+    way = {"four": "even", "cut": "parted" if tall else "even", "more": "more",
+           "parted": "parted" if tall else None}.get(name, "even")
+    assert stencil(x_shape, w_shape, _isa.tiles[0], dtype=dtype, **options) == way
     y = fastconv.conv_transpose(x, w, bias, method="direct", workers=1, **options)
     # Into a result with room between its elements, which is not stored that way.
     apart = np.zeros((*y.shape[:-1], 2 * y.shape[-1]), dtype)[..., ::2]
@@ -145,6 +185,24 @@ def test_same_bits_as_with_accumulators_between(name, dtype, isa):
         assert again[8::9].tobytes() == y.tobytes()
     first = fastconv.conv_transpose(x[:1], w, bias, method="direct", **options)
     assert first.tobytes() == y[:1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"),
+    [(3, 2, 1), (4, 2, 1), (4, 2, (2, -5)), (8, 4, (3, 0)), (81, 4, (38, -7)), (41, 2, 20)],
+)
+def test_pieces_of_one_row(kernel, stride, padding, isa):
+    """One long row is cut into tasks: each begins and ends where its neighbour does."""
+    rng = np.random.default_rng(kernel)
+    x = rng.integers(-4, 5, (1, 2, 60_001)).astype(np.float32)
+    w = rng.integers(-4, 5, (2, 2, kernel)).astype(np.float32)
+    options = {"stride": stride, "padding": (padding,) if type(padding) is tuple else padding}
+    told = fastconv._api.explain(x.shape, w.shape, workers=5, method="direct", **options)
+    assert told["tasks"] >= 5
+    wanted = fastconv.conv_transpose(x, w, method="reference", **options)
+    for workers in (1, 2, 5):
+        np.testing.assert_array_equal(
+            fastconv.conv_transpose(x, w, method="direct", workers=workers, **options), wanted)
 
 
 def test_lines_of_a_result_that_no_near_cache_has(isa):
