@@ -13,9 +13,9 @@ from fastconv._plan cimport Geometry, Plan, multiplies_zeros
 from fastconv._stream cimport stream_fence
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
-    MAX_AXES, MAX_WOVEN, MORE2, MORE4, PARTED, QUAD, WAYS2, WAYS4, Axis, KernelTable, Load, Run,
-    Stencil, StencilPart, Store, class_first, class_size, log2_height, longer_phases, one_row,
-    panel_height, phase_taps, stencil_fn, tile_vectors, uneven,
+    MAX_AXES, MAX_WOVEN, PARTED, QUAD, Axis, KernelTable, Load, Run, Stencil, StencilPart,
+    Store, class_first, class_size, log2_height, longer_phases, one_row, panel_height,
+    phase_taps, stencil_fn, tile_vectors, uneven,
 )
 
 cdef enum:

@@ -3,7 +3,7 @@
 cdef inline void stencil_row(
         const Call* c, Py_ssize_t rows, const char* panel, const char* bias, Py_ssize_t lanes,
         Stencil* s) noexcept nogil:
-    """All lanes of a row, some vectors at a time; what one vector holds at the end is computed so."""
+    """All lanes of a row, some vectors at a time, and one where it holds all that are left."""
     cdef Py_ssize_t height = log2_height(rows)
     cdef const stencil_fn* kernels = c.k.stencil[c.g.compute][height][c.g.weave]
     cdef Py_ssize_t left = lanes % (c.k.stencil_vectors[height] * c.g.vector)
