@@ -146,18 +146,13 @@ cdef inline void run_tile(
     """All taps of one panel against some tiles of lanes, for some of the input channels."""
     cdef const Geometry* g = c.g
     cdef Py_ssize_t at = g.lane.span + lane + group * g.c_in * g.components * g.pitch
-    cdef Py_ssize_t tap_size = g.c_in * height, shift = g.lane.shift, pitch = g.pitch
     if g.by_batch:
         # x laid out anew holds all lanes and all channels.
         at = lane + ci * g.components * g.pitch
-    if g.c_in == 1 and g.components == 1:
-        # The taps of a single channel are a depth: one loop that is longer.
-        tap_size *= lane_taps
-        channels, lane_taps = lane_taps, 1
-        pitch = -shift
     c.k.tile[g.compute][log2_height(height)][vectors - 1](
-        c.packed + (panel + ci * height) * g.size, tap_size, taps.taps, taps.rows, taps.n_rows,
-        lane_taps, shift, at, channels, pitch, g.components, acc, g.acc_pitch, accumulate, tiles,
+        c.packed + (panel + ci * height) * g.size, g.c_in * height, taps.taps, taps.rows,
+        taps.n_rows, lane_taps, g.lane.shift, at, channels, g.pitch, g.components, acc,
+        g.acc_pitch, accumulate, tiles,
     )
 
 

@@ -40,8 +40,8 @@ cdef enum:
     LIST_TAPS = 1 << 17         # outer taps in a list
     DEPTHWISE_TAPS = 1 << 14    # taps of all axes in the longer lists of groups of one channel
     STENCIL_PRODUCTS = 64       # products of a sum that is stored from where it is made,
-    PARTED_HEIGHT = 8           # rows of tiles where phases can be taken apart,
     STENCIL_GAIN = 3            # and how many cost as much as accumulators between
+    PARTED_HEIGHT = 8           # rows of the tallest tile where phases can be taken apart there
     FETCHED_RESULT = 1 << 23    # bytes of a result whose lines are fetched before, there
     JOINED_TILES = 4            # tall tiles that the rows of joined phases fill at most,
     JOINED_DEPTH = 16           # and products of each sum that they have in common at least
