@@ -27,7 +27,9 @@ X86 = platform.machine().lower() in ("x86_64", "amd64")
 # one is even vectorised along the channels, which rounds otherwise. These flags vectorise first and
 # unroll the rows afterwards; accumulators must not be copied by a string instruction either.
 # Contraction to fused multiply-adds is wanted in kernels only.
+# What is inline is written for constants of its caller, and must not stay a function.
 KERNEL = [
+    "-DCYTHON_INLINE=__inline__ __attribute__((__always_inline__))",
     "-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fpeel-loops",
     "-fno-tree-loop-distribute-patterns", "-ffp-contract=fast",
 ]

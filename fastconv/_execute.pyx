@@ -13,7 +13,7 @@ from fastconv._plan cimport Geometry, Plan, multiplies_zeros
 from fastconv._stream cimport stream_fence
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
-    MAX_AXES, MAX_WOVEN, PARTED, QUAD, Axis, KernelTable, Load, Run, Stencil, StencilPart,
+    MAX_AXES, MAX_WOVEN, PARTED, QUAD, Axis, KernelTable, Load, Product, Run, Stencil,
     Store, class_first, class_size, log2_height, longer_phases, one_row, panel_height,
     phase_taps, stencil_fn, tile_vectors, uneven,
 )
@@ -43,6 +43,7 @@ cdef struct Call:
     Py_ssize_t* taps
     const void** tap_rows
     const void** sources
+    Product* products
     char* zeros
 
 
@@ -63,6 +64,7 @@ cdef bint list_taps(const Call* c, Place* p) noexcept nogil:
     cdef Py_ssize_t j_lo[MAX_AXES]
     cdef Py_ssize_t j_count[MAX_AXES]
     p.inner = False
+    p.listed = True
     if not enter_set(g, p):
         return False
     for i in range(last, -1, -1):
@@ -351,7 +353,8 @@ cdef void run_task(const Call* c, Py_ssize_t task) noexcept nogil:
     enter_task(g, task, &p)
     if g.depth_block >= g.c_in and not g.by_batch:
         load_rows(c, &p, 0, p.groups * g.c_in)
-    for block in range(p.block_lo, p.block_hi):
+    block = p.block_lo
+    while block < p.block_hi:
         enter_block(g, block, &p)
         p.y = c.y + (
             p.image * g.y_image + (p.group * g.c_out + p.channel_0) * g.y_channel
@@ -360,6 +363,7 @@ cdef void run_task(const Call* c, Py_ssize_t task) noexcept nogil:
             run_gathered(c, &p)
         else:
             run_rows(c, &p)
+        block += p.blocks
     if g.streamed:
         stream_fence()
 
@@ -398,6 +402,7 @@ cdef void lay_out(Call* c, char* scratch) noexcept nogil:
     cdef const Geometry* g = c.g
     c.rows = scratch
     c.acc = scratch + g.rows_bytes
+    c.products = <Product*> (c.acc + g.acc_bytes - g.products * sizeof(Product))
     c.taps = <Py_ssize_t*> (c.acc + g.acc_bytes)
     c.tap_rows = <const void**> (c.taps + g.list_taps)
     c.sources = c.tap_rows + g.list_taps

@@ -6,63 +6,95 @@ cdef inline void stencil_row(
     """All lanes of a row, some vectors at a time, and one where it holds all that are left."""
     cdef Py_ssize_t height = log2_height(rows)
     cdef const stencil_fn* kernels = c.k.stencil[c.g.compute][height][c.g.weave]
-    cdef Py_ssize_t left = lanes % (c.k.stencil_vectors[height] * c.g.vector)
+    cdef Py_ssize_t width = c.k.stencil_vectors[height] * c.g.vector
+    cdef Py_ssize_t left = lanes % width, stop
     if left > c.g.vector:
         left = 0
     s.first, s.stop = 0, lanes - left
-    if s.stop > 0:
-        kernels[1](panel, c.taps, c.tap_rows, bias, <char**> c.sources, s)
+    # Panels that read the same rows run one after the other over lanes that stay in the cache.
+    stop = s.stop
+    while s.first < stop:
+        if s.x_step == 0:
+            s.stop = min(s.first + width, stop)
+        kernels[1](panel, c.products, c.tap_rows[0], bias, <char**> c.sources, s)
+        s.first = s.stop
     if left > 0:
         s.first, s.stop = s.stop, lanes
-        kernels[0](panel, c.taps, c.tap_rows, bias, <char**> c.sources, s)
+        kernels[0](panel, c.products, c.tap_rows[0], bias, <char**> c.sources, s)
 
 
-cdef inline StencilPart stencil_part(
-        const Geometry* g, Py_ssize_t panel, Py_ssize_t first, Py_ssize_t taps) noexcept nogil:
-    """Taps [first, first + taps) of a lane phase; those of a single channel are a depth."""
-    cdef StencilPart part
-    part.panel, part.at = panel, g.lane.span - first * g.lane.shift
-    part.taps, part.tap_step = taps, -g.lane.shift
-    part.depth, part.depth_step = g.c_in, g.pitch
-    if part.depth == 1:
-        part.taps, part.depth = part.depth, part.taps
-        part.tap_step, part.depth_step = part.depth_step, part.tap_step
-    return part
+cdef Product* list_products(
+        const Call* c, const Place* p, Py_ssize_t rows, Py_ssize_t panel, Py_ssize_t at,
+        Py_ssize_t first, Py_ssize_t taps, Product* products) noexcept nogil:
+    """List those of taps [first, first + taps) of a lane phase, with panels of so many rows."""
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t r, t, k, row
+    at += g.lane.span - first * g.lane.shift
+    for r in range(p.n_rows):
+        row = (<const char*> c.tap_rows[r] - <const char*> c.tap_rows[0]) // g.size
+        for t in range(taps):
+            for k in range(g.c_in):
+                products.weights = panel + ((c.taps[r] * taps + t) * g.c_in + k) * rows
+                products.x = row + at - t * g.lane.shift + k * g.pitch
+                products += 1
+    return products
 
 
-cdef void run_stencil(const Call* c, const Place* p) noexcept nogil:
+cdef void list_parts(const Call* c, const Place* p, bint swapped) noexcept nogil:
+    """List the products of both parts; they stay the same while only the rows of x move on."""
+    cdef const Geometry* g = c.g
+    cdef const Axis* a = &g.lane
+    cdef Py_ssize_t rows = p.channels * p.phases, height = rows * a.stride
+    cdef Py_ssize_t other = rows * p.set_taps * a.max_taps * g.c_in
+    cdef Product* end = c.products
+    if g.weave != PARTED:
+        end = list_products(c, p, height, 0, 0, 0, a.max_taps - g.joined, end)
+        list_products(
+            c, p, rows, height * (a.max_taps - 1) * g.c_in, 0, a.max_taps - 1, g.joined, end)
+    elif swapped:
+        end = list_products(c, p, rows, other, 0, 0, phase_taps(a, 1), end)
+        list_products(c, p, rows, 0, 1, 0, a.max_taps, end)
+    else:
+        end = list_products(c, p, rows, 0, 0, 0, a.max_taps, end)
+        list_products(c, p, rows, other, 0, 0, phase_taps(a, 1), end)
+
+
+cdef void run_stencil(const Call* c, Place* p) noexcept nogil:
     """One row of lanes of all phases of a set, of all groups that the task holds."""
     cdef const Geometry* g = c.g
     cdef const Axis* a = &g.lane
     cdef Py_ssize_t rows = p.channels * p.phases, height = rows * a.stride, phase, i
     cdef Py_ssize_t lanes = p.lane_hi - p.lane_lo, last = g.n_outer - 1
     cdef Py_ssize_t start = p.lane_lo * a.stride - a.crop
+    cdef bint swapped
     cdef char** results = <char**> c.sources
     cdef char* y
     cdef Stencil s
     s.skip = max(0, -start)
     s.end = min(lanes * a.stride, a.n_out - start)
-    s.parts[0] = stencil_part(g, 0, 0, a.max_taps - g.joined)
-    s.parts[1] = stencil_part(
-        g, height * (a.max_taps - 1) * g.c_in, a.max_taps - 1, g.joined)
+    s.products[0] = p.n_rows * g.c_in * (a.max_taps - g.joined)
+    s.products[1] = p.n_rows * g.c_in * g.joined
     if g.weave == PARTED:
-        s.parts[1] = stencil_part(
-            g, rows * p.set_taps * a.max_taps * g.c_in, 0, phase_taps(a, 1))
-        if s.skip > 0:
-            # The first result of the window becomes the first of two.
-            s.parts[0], s.parts[1] = s.parts[1], s.parts[0]
-            s.parts[1].at += 1
-            start += s.skip
-            s.end -= s.skip
-            s.skip = 0
-            lanes = ceil_div(s.end, 2)
-    s.n_rows = p.n_rows
+        s.products[1] = p.n_rows * g.c_in * phase_taps(a, 1)
+    swapped = g.weave == PARTED and s.skip > 0
+    if swapped:
+        # The first result of the window becomes the first of two.
+        start += s.skip
+        s.end -= s.skip
+        s.skip = 0
+        lanes = ceil_div(s.end, 2)
+        s.products[0], s.products[1] = s.products[1], s.products[0]
+    if p.listed:
+        list_parts(c, p, swapped)
+        p.listed = False
     s.channel_mask = p.channels - 1
-    s.groups = p.groups
-    s.group_panel = g.c_out * g.taps * g.c_in
-    s.group_bias = g.c_out
-    s.group_row = g.c_in * g.pitch
-    s.group_step = g.c_out * g.y_channel
+    s.streamed = g.streamed
+    if p.blocks > 1:
+        s.panels, s.bias_step, s.x_step = p.blocks, p.channels, 0
+    else:
+        s.panels, s.bias_step, s.x_step = p.groups, g.c_out, g.c_in * g.pitch
+    s.panel_step = s.bias_step * g.taps * g.c_in
+    s.result_step = s.bias_step * g.y_channel
     # As many rows of the result as the next row of lanes has: there are too many for a processor to
     # follow by itself.
     s.ahead = g.outer[last].stride * g.outer[last].y_step if g.fetched else 0

@@ -13,10 +13,10 @@ from libc.stdint cimport (
 
 from libc.string cimport memcpy
 
-from fastconv._prefetch cimport prefetch, prefetch_far, prefetch_result
+from fastconv._prefetch cimport assume, prefetch, prefetch_far, prefetch_result
 from fastconv._types cimport (
     DEALT_PARTS, F11, F22, F23, F32, LINE, MAX_ACC, MORE2, MORE4, PARTED, QUAD, WAYS2, WAYS4,
-    WOVEN_SOURCES, KernelTable, Load, Run, Scheme, Stencil, StencilPart, Store, add_fn, deal_fn,
+    WOVEN_SOURCES, KernelTable, Load, Run, Product, Scheme, Stencil, Store, add_fn, deal_fn,
     depthwise_fn, load_fn, pack_fn, peak_fn, stencil_fn, store_fn, tile_fn, transform_filter_fn,
     transform_input_fn, transform_output_fn, weave_fn,
 )

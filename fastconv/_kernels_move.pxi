@@ -1,6 +1,6 @@
 # How numbers get from arrays into scratch and back, with a change of type. Part of _kernels.pxi.
 
-from fastconv._stream cimport copy_run, stream_run
+from fastconv._stream cimport copy_run, stream_block, stream_run
 
 cdef enum:
     STREAMED = 256         # lanes that are interleaved before they are streamed

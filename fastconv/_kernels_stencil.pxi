@@ -44,21 +44,64 @@ cdef inline Py_ssize_t wide_vectors(Py_ssize_t height) noexcept nogil:
     return 2 if TALLEST == 8 or height == 8 else 3 if height == 4 else 4
 
 
-cdef void stencil(
-        const float_t* panel, const Py_ssize_t* taps, const float_t** rows, const weave_t* biases,
-        stencil_t** results, const Stencil* s) noexcept nogil:
-    cdef float_t acc[MAX_ACC * VECTOR_FLOATS]
+cdef inline void weave_row(
+        const float_t* acc, Py_ssize_t own, Py_ssize_t ways, Py_ssize_t lanes, Py_ssize_t i,
+        float_t bias, float_t* to) noexcept nogil:
+    """Row i of the results: its lane phases become neighbours."""
+    cdef Py_ssize_t j
+    for j in range(lanes):
+        to[ways * j] = acc[i * lanes + j] + bias
+        to[ways * j + 1] = acc[(own + i) * lanes + j] + bias
+        if ways > 2:
+            to[ways * j + 2] = acc[(2 * own + i) * lanes + j] + bias
+            to[ways * j + 3] = acc[(3 * own + i) * lanes + j] + bias
+
+
+cdef inline void store_woven(
+        const float_t* acc, Py_ssize_t own, Py_ssize_t ways, Py_ssize_t lanes, Py_ssize_t i,
+        float_t bias, char* y, Py_ssize_t low, Py_ssize_t high, const Stencil* s) noexcept nogil:
+    """Numbers [low, high) of row i. Nothing but constants and `y` differs from row to row."""
     cdef float_t block[MAX_ACC * VECTOR_FLOATS]
+    cdef Py_ssize_t r, size = sizeof(float_t), bytes = ways * lanes * size
+    if high - low < ways * lanes:
+        weave_row[float_t](acc, own, ways, lanes, i, bias, block)
+        copy_run(y + low * size, <char*> &block[low], (high - low) * size)
+    elif s.streamed:
+        weave_row[float_t](acc, own, ways, lanes, i, bias, block)
+        stream_block(y, <char*> block, bytes)
+    else:
+        for r in range(0 if s.ahead == 0 else bytes // LINE):
+            prefetch_result(y + s.ahead + r * LINE)
+        weave_row[float_t](acc, own, ways, lanes, i, bias, <float_t*> y)
+
+
+cdef void fill_woven(
+        const float_t* bias, char** results, Py_ssize_t own, Py_ssize_t ways,
+        const Stencil* s) noexcept nogil:
+    """Rows that no tap reaches."""
+    cdef Py_ssize_t panel, i, n, low = max(s.first * ways, s.skip), high = min(s.stop * ways, s.end)
+    cdef float_t* to
+    for panel in range(s.panels):
+        for i in range(own):
+            if results[i] != NULL:
+                to = <float_t*> (results[i] + panel * s.result_step)
+                for n in range(low, high):
+                    to[n] = bias[i & s.channel_mask]
+        bias += s.bias_step
+
+
+cdef void stencil(
+        const float_t* panel, const Product* products, const float_t* x, const weave_t* biases,
+        stencil_t** result_rows, const Stencil* s) noexcept nogil:
+    cdef float_t acc[MAX_ACC * VECTOR_FLOATS]
     cdef const float_t* bias = <const float_t*> biases
-    cdef const StencilPart* part
-    cdef const float_t* x
+    cdef char** results = <char**> result_rows
+    cdef const Product* more
     cdef const float_t* a
     cdef const float_t* b
-    cdef float_t* to
-    cdef float_t bias_i
     cdef Py_ssize_t height, vectors, ways, sums, second, lanes, own, size = sizeof(float_t)
-    cdef Py_ssize_t at = 0, group, u, r, t, k, m, j, i, first, low, high, offset = 0
-    cdef bint whole
+    cdef Py_ssize_t n = s.products[0], n_more = s.products[1], at = 0
+    cdef Py_ssize_t p, u, i, m, j, first, low, high, at_y
     if stencil_t is Wide8 or stencil_t is Narrow8:
         height = 8
     elif stencil_t is Wide4 or stencil_t is Narrow4:
@@ -74,7 +117,13 @@ cdef void stencil(
     # Rows of accumulators of the first part, and where those of the second are.
     sums = own if weave_t is Parted else height
     second = own if weave_t is Parted else 0
-    for group in range(s.groups):
+    more = products + n
+    if n <= 0:
+        fill_woven[float_t](bias, results, own, ways, s)
+        return
+    # Loops that surely run leave the accumulators in registers.
+    assume(n_more > 0)
+    for p in range(s.panels):
         u = s.first
         while u < s.stop:
             # The last ones are moved back, and some computed twice.
@@ -83,57 +132,41 @@ cdef void stencil(
             for m in range(height):
                 for j in range(lanes):
                     acc[m * lanes + j] = 0
-            for r in range(s.n_rows):
-                part = &s.parts[0]
-                a = panel + part.panel + taps[r] * part.taps * part.depth * sums
-                x = rows[r] + (at + part.at + u)
-                for t in range(part.taps):
-                    b = x
-                    for k in range(part.depth):
-                        for m in range(sums):
-                            for j in range(lanes):
-                                acc[m * lanes + j] += a[m] * b[j]
-                        a += sums
-                        b += part.depth_step
-                    x += part.tap_step
-                if weave_t is Parted or weave_t is More2 or weave_t is More4:
-                    part = &s.parts[1]
-                    a = panel + part.panel + taps[r] * part.taps * part.depth * own
-                    x = rows[r] + (at + part.at + u)
-                    for t in range(part.taps):
-                        b = x
-                        for k in range(part.depth):
-                            for m in range(own):
-                                for j in range(lanes):
-                                    acc[(second + m) * lanes + j] += a[m] * b[j]
-                            a += own
-                            b += part.depth_step
-                        x += part.tap_step
+            for i in range(n):
+                a = panel + products[i].weights
+                b = x + u + products[i].x
+                for m in range(sums):
+                    for j in range(lanes):
+                        acc[m * lanes + j] += a[m] * b[j]
+            if weave_t is Parted or weave_t is More2 or weave_t is More4:
+                for i in range(n_more):
+                    a = panel + more[i].weights
+                    b = x + u + more[i].x
+                    for m in range(own):
+                        for j in range(lanes):
+                            acc[(second + m) * lanes + j] += a[m] * b[j]
             first = u * ways
             low = max(0, s.skip - first)
             high = min(lanes * ways, s.end - first)
-            whole = low == 0 and high == lanes * ways
-            for i in range(own):
-                bias_i = bias[i & s.channel_mask]
-                to = &block[i * ways * lanes]
-                if whole and results[i] != NULL:
-                    to = <float_t*> (<char*> results[i] + offset) + first
-                    for r in range(0 if s.ahead == 0 else ways * lanes * size // LINE):
-                        prefetch_result(<char*> to + s.ahead + r * LINE)
-                for j in range(lanes):
-                    to[ways * j] = acc[i * lanes + j] + bias_i
-                    to[ways * j + 1] = acc[(own + i) * lanes + j] + bias_i
-                    if ways > 2:
-                        to[ways * j + 2] = acc[(2 * own + i) * lanes + j] + bias_i
-                        to[ways * j + 3] = acc[(3 * own + i) * lanes + j] + bias_i
-            if not whole and high > low:
-                for i in range(own):
-                    if results[i] != NULL:
-                        copy_run(
-                            <char*> results[i] + offset + (first + low) * size,
-                            <char*> &block[i * ways * lanes + low], (high - low) * size)
+            at_y = at + first * size
+            if high > low:
+                if results[0] != NULL:
+                    store_woven[float_t](
+                        acc, own, ways, lanes, 0, bias[0], results[0] + at_y, low, high, s)
+                if own > 1 and results[1] != NULL:
+                    store_woven[float_t](
+                        acc, own, ways, lanes, 1, bias[1 & s.channel_mask], results[1] + at_y,
+                        low, high, s)
+                if own > 2 and results[2] != NULL:
+                    store_woven[float_t](
+                        acc, own, ways, lanes, 2, bias[2 & s.channel_mask], results[2] + at_y,
+                        low, high, s)
+                if own > 2 and results[3] != NULL:
+                    store_woven[float_t](
+                        acc, own, ways, lanes, 3, bias[3 & s.channel_mask], results[3] + at_y,
+                        low, high, s)
             u += lanes
-        panel += s.group_panel
-        at += s.group_row
-        bias += s.group_bias
-        offset += s.group_step
+        panel += s.panel_step
+        x += s.x_step
+        bias += s.bias_step
+        at += s.result_step

@@ -10,7 +10,8 @@ cdef struct Place:
     Py_ssize_t row_lo, row_hi
     Py_ssize_t tile_lane                 # lane of the tile that a store starts at
     Py_ssize_t block_lo, block_hi        # blocks of output channels that the task does
-    Py_ssize_t channel_0, channels       # block of output channels of each group
+    Py_ssize_t channel_0, channels       # block of output channels of each group,
+    Py_ssize_t blocks                    # and how many of as many channels follow each other
     Py_ssize_t set
     Py_ssize_t first[MAX_AXES]           # of the set's classes: the first phase,
     Py_ssize_t size[MAX_AXES]            # how many phases,
@@ -19,6 +20,7 @@ cdef struct Place:
     Py_ssize_t flat_lo, flat_hi          # rows of a flat task that have a result of the set
     Py_ssize_t n_rows                    # outer taps inside the input
     bint inner                           # all taps of the rows' axis are, and all phases are stored
+    bint listed                          # the list of outer taps is new
     char* y                              # image and block of channels
 
 
@@ -51,9 +53,12 @@ cdef inline void enter_task(const Geometry* g, Py_ssize_t task, Place* p) noexce
 
 
 cdef inline void enter_block(const Geometry* g, Py_ssize_t block, Place* p) noexcept nogil:
-    """The output channels of one block."""
+    """The output channels of one block, and of those that are computed together with it."""
     p.channel_0 = block * g.channel_block
     p.channels = min(g.channel_block, g.c_out - p.channel_0)
+    p.blocks = 1
+    if g.stencil and p.groups == 1:
+        p.blocks = max(1, min(p.block_hi, g.c_out // g.channel_block) - block)
 
 
 cdef inline Py_ssize_t last_q(const Geometry* g, const Place* p, Py_ssize_t i) noexcept nogil:

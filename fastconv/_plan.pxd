@@ -24,6 +24,7 @@ cdef struct Geometry:
     bint stencil                     # sums so short that they are stored from where they are made,
     int weave                        # ... how its lane phases are woven,
     Py_ssize_t stencil_rows          # ... rows of a panel that one output channel has,
+    Py_ssize_t products              # ... how long the list of products of all its phases is,
     bint fetched                     # ... into lines fetched before, where no near cache has them
     bint depthwise                   # lanes run along groups of one channel, see the driver,
     bint gaps                        # ... and some pixels of a row have no phase

@@ -14,7 +14,7 @@ from libc.stdlib cimport free, malloc
 
 from fastconv._arith cimport balance, best_shares, ceil_div, clip, floor_div, gcd, round_up
 from fastconv._types cimport (
-    LARGE_RESULT, LINE, MAX_AXES, MAX_VECTORS, MAX_WOVEN, MORE2, MORE4, N_FLOATS, PARTED, QUAD,
+    LARGE_RESULT, LINE, MAX_AXES, MAX_VECTORS, MAX_WOVEN, MORE2, MORE4, N_FLOATS, PARTED, QUAD, Product,
     TALL_VECTORS, WAYS2, WAYS4, Axis, class_first, class_size, largest_class, longer_phases,
     phase_taps, tile_vectors, uneven,
 )
@@ -40,8 +40,9 @@ cdef enum:
     LIST_TAPS = 1 << 17         # outer taps in a list
     DEPTHWISE_TAPS = 1 << 14    # taps of all axes in the longer lists of groups of one channel
     STENCIL_PRODUCTS = 64       # products of a sum that is stored from where it is made,
+    STREAMED_PRODUCTS = 1 << 13 # ... of a streamed result,
     STENCIL_GAIN = 3            # and how many cost as much as accumulators between
-    PARTED_HEIGHT = 8           # rows of the tallest tile where phases can be taken apart there
+    MANY_ROWS = 8               # rows of the tallest tile where registers are many
     FETCHED_RESULT = 1 << 23    # bytes of a result whose lines are fetched before, there
     JOINED_TILES = 4            # tall tiles that the rows of joined phases fill at most,
     JOINED_DEPTH = 16           # and products of each sum that they have in common at least
@@ -160,8 +161,21 @@ cdef bint parts_lanes(const Geometry* g) noexcept:
     Each is half as many rows then, so there must be registers for more.
     """
     return (
-        g.lane.stride == 2 and not g.joined and g.height == PARTED_HEIGHT
+        g.lane.stride == 2 and not g.joined and g.height == MANY_ROWS
         and (uneven(&g.lane) or g.lane.crop > 0 and g.lane.crop % 2 != 0)
+    )
+
+
+cdef bint lines_begin(const Geometry* g) noexcept:
+    """Whether each row of a dense result begins with a line of memory."""
+    cdef const Axis* a = &g.lane
+    cdef Py_ssize_t i
+    for i in range(g.n_outer):
+        if g.outer[i].y_step % LINE:
+            return False
+    return (
+        g.y_image % LINE == 0 and g.y_channel % LINE == 0 and a.n_out * g.size % LINE == 0
+        and (a.crop == 0 or parts_lanes(g))
     )
 
 
@@ -170,16 +184,18 @@ cdef bint stencils(const Geometry* g) noexcept:
     cdef const Axis* a = &g.lane
     cdef Py_ssize_t products = g.c_in * a.max_taps, lanes = a.q_hi - a.q_lo, i
     for i in range(g.n_outer):
-        products = min(products * g.outer[i].max_taps, STENCIL_PRODUCTS + 1)
+        products = min(products * g.outer[i].max_taps, STREAMED_PRODUCTS + 1)
         # What joined phases have more is one tap of the first lane phase at most.
         if g.joined and (g.outer[i].kernel > 1 or longer_phases(a) != 1):
             return False
     if parts_lanes(g):
         lanes = min(lanes, ceil_div(a.n_out, 2))
     return (
-        not g.by_batch and g.interleaved and not g.streamed and a.y_step == g.element
+        not g.by_batch and g.interleaved and a.y_step == g.element
         and g.compute < N_FLOATS and g.components == 1 and g.element == g.size
-        and g.c_out > 0 and 0 < g.c_in <= g.depth_block and products <= STENCIL_PRODUCTS
+        and g.c_out > 0 and 0 < g.c_in <= g.depth_block
+        and products <= (STREAMED_PRODUCTS if g.streamed else STENCIL_PRODUCTS)
+        and (not g.streamed or g.height == MANY_ROWS and lines_begin(g))
         and (a.stride == 2 or a.stride == 4) and a.stride <= g.height
         and (g.joined or parts_lanes(g) or not uneven(a))
         # Rows are not joined, and each may leave some of its lanes empty.
@@ -197,7 +213,11 @@ cdef int make_sets(Geometry* g, bint in_any_batch) noexcept:
     if g.joined:
         g.outer[g.joint].n_classes = g.lane.n_classes = 1
     rows = g.c_out * g.components * largest_class(&g.lane)
+    g.products = 0
     if g.stencil:
+        g.products = 2 * g.c_in * g.lane.max_taps
+        for i in range(g.n_outer):
+            g.products *= g.outer[i].max_taps
         g.stencil_rows = g.lane.stride
         g.weave = WAYS2 if g.lane.stride == 2 else WAYS4
         if g.joined:
@@ -266,7 +286,8 @@ cdef tuple piece_at(const Geometry* g, const Place* p, Py_ssize_t rank, Py_ssize
         lanes = stored(&g.lane, 0, g.row_pitch, 0, g.lane.n_phases)
     else:
         lanes = stored(&g.lane, p.lane_lo, p.lane_hi, 0, g.lane.n_phases)
-    channels = [channel + j * g.c_out + i for j in range(p.groups) for i in range(p.channels)]
+    channels = [
+        channel + j * g.c_out + i for j in range(p.groups) for i in range(p.blocks * p.channels)]
     piece = [lanes if g.by_batch else [p.image], channels]
     for i in range(rank):
         if i == lane:
@@ -515,8 +536,10 @@ cdef class Plan:
                 tasks.append(pieces)
                 continue
             enter_task(g, task, &p)
-            for block in range(p.block_lo, p.block_hi):
+            block = p.block_lo
+            while block < p.block_hi:
                 enter_block(g, block, &p)
+                block += p.blocks
                 row = p.row_lo
                 while row < p.row_hi:
                     for p.set in range(g.n_sets):

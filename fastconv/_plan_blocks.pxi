@@ -211,7 +211,8 @@ cdef void set_strip(Geometry* g, Py_ssize_t rows) noexcept:
         # There are no accumulators, but lanes past the last row are read.
         g.strip = g.acc_pitch = 0
         g.shallow = False
-        g.acc_bytes = round_up(tile * g.size + LINE, LINE)
+        g.acc_bytes = round_up(
+            tile * g.size + LINE + g.products * <Py_ssize_t> sizeof(Product), LINE)
         return
     g.strip = tile_vectors(g.lane_block, g.vector, g.widest, g.height) * g.vector
     # Rows that are not stored together are stored panel by panel.

@@ -37,6 +37,28 @@ cdef extern from *:
     #endif
         fastconv_copy_run(to, from, size);
     }
+    static inline void fastconv_stream_block(char *to, const char *from, Py_ssize_t size) {
+    #if defined(__SSE2__)
+        if (size % 64 == 0 && (uintptr_t)to % 64 == 0) {
+            #pragma GCC unroll 16
+            for (Py_ssize_t i = 0; i < size; i += 64) {
+    #if defined(__AVX512F__)
+                _mm512_stream_si512((__m512i *)(to + i), _mm512_loadu_si512(from + i));
+    #elif defined(__AVX__)
+                for (int j = 0; j < 64; j += 32)
+                    _mm256_stream_si256(
+                        (__m256i *)(to + i + j), _mm256_loadu_si256((const __m256i *)(from + i + j)));
+    #else
+                for (int j = 0; j < 64; j += 16)
+                    _mm_stream_si128(
+                        (__m128i *)(to + i + j), _mm_loadu_si128((const __m128i *)(from + i + j)));
+    #endif
+            }
+            return;
+        }
+    #endif
+        fastconv_stream_run(to, from, size);
+    }
     static inline void fastconv_stream_fence(void) {
     #if defined(__SSE2__)
         _mm_sfence();
@@ -48,6 +70,10 @@ cdef extern from *:
         char* to, const char* from_, Py_ssize_t size) noexcept nogil
     # Copy `size` bytes, neither address aligned: whole lines streamed, the ends stored.
     void stream_run "fastconv_stream_run"(
+        char* to, const char* from_, Py_ssize_t size) noexcept nogil
+    # The same for a constant size and what was just computed: whole lines that begin where one does
+    # leave straight from the registers.
+    void stream_block "fastconv_stream_block"(
         char* to, const char* from_, Py_ssize_t size) noexcept nogil
     # What was streamed is seen by other threads before anything stored after this.
     void stream_fence "fastconv_stream_fence"() noexcept nogil

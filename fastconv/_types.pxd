@@ -101,37 +101,35 @@ cdef inline Store one_row() noexcept nogil:
 ctypedef void (*store_fn)(
     const void* const* sources, const void* bias, char* dst, const Store* store) noexcept nogil
 
-# Rows of the result of some groups of few channels, straight from the accumulators: short sums.
+# Rows of the result straight from the accumulators, for some panels: of groups, or of blocks of
+# channels of one group.
 #
 # The rows of a panel are (place, outer phase, channel), where places are those of a result among
 # its `ways` neighbours: lane u of place r of row number i goes to results[i][u*ways + r], plus
 # bias[i & channel_mask], unless results[i] is NULL. Lanes are [first, stop), but only numbers
 # [skip, end) of a row are stored; where lanes do not fill the last vectors, these are moved back,
-# and lanes before `first` computed and stored again. From one group to the next the panels are
-# `group_panel` apart, the biases `group_bias`, the rows of x `group_row` and the results
-# `group_step`. Each of two places is a part with a panel of its own; or all are one part, and the
-# second one has the tap that the first place has more.
+# and lanes before `first` computed and stored again. Each of two places is a part of the products
+# with rows of its own; or all are the first part, and the second one has what the first place has
+# more.
 #
-# Sums are those of tile_fn, in two loops: number (t, k) of x is t*tap_step + k*depth_step further
-# on. All lanes of the vectors are read, also those past `stop`.
-cdef struct StencilPart:
-    Py_ssize_t panel
-    Py_ssize_t at                    # what lane 0 reads first
-    Py_ssize_t taps, tap_step        # the outer loop: taps of the lane axis
-    Py_ssize_t depth, depth_step     # the inner one: input channels, or taps of a single channel
+# A sum is that of the products of its part, in their order: of a number of the panel, and as many
+# rows following, and of one of x, and as many lanes. All lanes of the vectors are read, also those
+# past `stop`.
+cdef struct Product:
+    int weights, x
 
 cdef struct Stencil:
-    StencilPart parts[2]
-    Py_ssize_t n_rows
+    Py_ssize_t products[2]           # how many of each part, which follow each other
     Py_ssize_t channel_mask          # of a power of two of channels
     Py_ssize_t first, stop           # lanes
     Py_ssize_t skip, end
-    Py_ssize_t groups, group_panel, group_bias, group_row
-    Py_ssize_t group_step            # in bytes
+    # From one panel to the next: of panels, x, biases, and results in bytes.
+    Py_ssize_t panels, panel_step, x_step, bias_step, result_step
+    bint streamed                    # past the caches
     Py_ssize_t ahead                 # bytes from a result to that whose line is fetched, or 0
 
 ctypedef void (*stencil_fn)(
-    const void* panel, const Py_ssize_t* taps, const void* const* rows, const void* bias,
+    const void* panel, const Product* products, const void* x, const void* bias,
     char* const* results, const Stencil* s) noexcept nogil
 
 cdef enum:                 # how a stencil's lane phases are woven

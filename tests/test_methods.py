@@ -26,10 +26,10 @@ dcgan_2      | direct batch 4x12         | direct batch 4x24         | direct ba
 dcgan_3      | winograd batch 4x16       | winograd batch 4x16       | winograd batch 8x48
 dcgan_rgb    | direct spatial1 4x12      | direct spatial1 4x24 flat | direct spatial1 8x48 flat
 unet_up1     | direct spatial1 4x12      | direct spatial1 4x24      | direct spatial1 8x32
-unet_up4     | direct spatial1 4x12      | direct spatial1 4x24      | direct spatial1 8x48
+unet_up4     | direct spatial1 4x12      | direct spatial1 4x24      | direct spatial1 8x48 even
 maskrcnn     | direct spatial1 4x12 flat | direct spatial1 4x24 flat | direct spatial1 8x48 flat
 fcn8s        | direct spatial1 4x12      | direct spatial1 4x24      | direct spatial1 8x48 flat
-unet3d_up    | direct spatial2 4x12      | direct spatial2 4x24      | direct spatial2 8x32
+unet3d_up    | direct spatial2 4x12      | direct spatial2 4x24      | direct spatial2 8x32 even
 pose_1       | col2im 4x12               | col2im 4x24               | col2im 8x48
 pose_3       | winograd tiles 4x12       | winograd tiles 4x24       | winograd tiles 8x48
 fsrcnn_x3    | direct spatial1 4x12      | direct spatial1 4x24      | direct spatial1 8x48
@@ -42,7 +42,7 @@ hifigan_4    | winograd tiles 4x12       | winograd tiles 4x24       | winograd 
 istft        | col2im 4x12               | col2im 4x24               | col2im 8x48
 f64_k4s2     | winograd tiles 4x6        | winograd tiles 4x12       | winograd tiles 8x24
 gray_up4     | direct spatial1 4x12 even | direct spatial1 4x24 even | direct spatial1 8x48 even
-pyrup_rgb    | direct spatial1 4x12      | direct spatial1 4x24      | direct spatial1 8x48
+pyrup_rgb    | direct spatial1 4x12      | direct spatial1 4x24      | direct spatial1 8x48 parted
 upfirdn_x4   | direct spatial0 4x12 more | direct spatial0 4x24 more | direct spatial0 8x48 more
 idwt2_db4    | direct spatial1 4x12 even | direct spatial1 4x24 even | direct spatial1 8x48 even
 """

@@ -72,9 +72,23 @@ def test_which_sums_are_stored_from_where_they_are_made():
     assert stencil(x, (16, 0, 4, 4), padding=1) is None
     assert stencil((1, 16, 5), (16, 1, 2), padding=-201) is None
     assert stencil((1, 16, 64), (16, 1, 2), padding=-201) == "even"
-    # A result of 20 MiB is streamed.
-    assert stencil((1, 16, 319, 1024), (16, 4, 2, 2))
-    assert stencil((1, 16, 320, 1024), (16, 4, 2, 2)) is None
+
+
+def test_streamed_sums_of_any_length():
+    """A result of 20 MiB is streamed, straight from the accumulators where its rows are lines."""
+    large = (1, 65, 80, 1024)
+    assert stencil((1, 65, 79, 1024), (65, 16, 2, 2)) is None
+    assert stencil(large, (65, 16, 2, 2)) == "even"
+    # 8192 products at most.
+    assert stencil((1, 8192, 64, 64), (8192, 320, 2, 2)) == "even"
+    assert stencil((1, 8193, 64, 64), (8193, 320, 2, 2)) is None
+    # Rows, channels and images of whole lines: 16 numbers.
+    x = (1, 65, 80, 1028)
+    assert stencil(x, (65, 16, 2, 2)) is None
+    assert stencil(x, (65, 16, 2, 2), dtype="float64") == "even"
+    assert stencil(large, (65, 16, 4, 4), padding=1) == "parted"
+    # They need registers.
+    assert stencil(large, (65, 16, 2, 2), AVX2) is None
 
 
 def test_scratch_is_small():
