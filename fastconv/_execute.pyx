@@ -23,6 +23,7 @@ cdef enum:
     FOUR = 4              # and taps of which the same columns follow each other there
     TAPS = 64             # taps of the kernel whose places are worked out at a time
     PACK_CHANNELS = 64    # input channels that one packing task takes
+    NEAR_BYTES = 1 << 14  # of x that stay in the first-level cache
 
 
 cdef struct Call:

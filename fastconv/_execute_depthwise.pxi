@@ -114,7 +114,7 @@ cdef void run_depthwise(const Call* c, Py_ssize_t task) noexcept nogil:
     """Some rows of one image's result, or a part of one."""
     cdef const Geometry* g = c.g
     cdef const Axis* a = pixel_axis(g)
-    cdef Py_ssize_t n_axes = g.n_outer - 1 if g.by_batch else g.n_outer, n, i, rest
+    cdef Py_ssize_t n_axes = g.n_outer - 1 if g.by_batch else g.n_outer, n, i, rest, low, most
     cdef Depthwise part = depthwise_part(g, task)
     cdef const char* x = c.x + part.image * (g.lane.x_step if g.by_batch else g.x_image)
     cdef char* y
@@ -125,6 +125,13 @@ cdef void run_depthwise(const Call* c, Py_ssize_t task) noexcept nogil:
             y += rest % g.outer[i].n_out * g.outer[i].y_step
             rest //= g.outer[i].n_out
         n = list_outer_taps(c, x, row, n_axes, a.kernel)
-        run_pixels(c, y, n, part.low, part.stop)
+        # The phases read the same pixels of x, which stay in the first-level cache.
+        low = part.low
+        most = part.stop - low
+        if a.n_phases > 1:
+            most = max(a.stride, NEAR_BYTES * a.stride // (max(n, 1) * g.groups * g.size))
+        while low < part.stop:
+            run_pixels(c, y, n, low, min(low + most, part.stop))
+            low += most
     if g.streamed:
         stream_fence()

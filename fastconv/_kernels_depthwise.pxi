@@ -32,6 +32,8 @@ cdef inline void depthwise_block(
         pixels = 2
     if pixels_t is not Pixels1x1:
         lanes *= BLOCK
+    # A loop that surely runs leaves the accumulators in registers.
+    assume(taps > 0)
     for j in range(pixels * lanes):
         acc[j] = 0
     for t in range(taps):
@@ -45,7 +47,7 @@ cdef inline void depthwise_block(
             acc[p * lanes + j] += bias[at + j]
     if streamed:
         for p in range(pixels):
-            stream_run(
+            stream_block(
                 dst + p * dst_step + at * <Py_ssize_t> sizeof(float_t), <char*> &acc[p * lanes],
                 lanes * sizeof(float_t))
         return
@@ -62,6 +64,10 @@ cdef void depthwise(
     cdef Py_ssize_t lanes = 4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(float_t), r = 0, at, line
     cdef Py_ssize_t pixels, p
     cdef char* to
+    if taps == 0:
+        for r in range(count):
+            memcpy(dst + r * dst_step, bias, n * sizeof(float_t))
+        return
     while r < count:
         pixels = 2 if count - r >= 2 else 1
         to = dst + r * dst_step
