@@ -22,7 +22,8 @@ cdef enum:
     RUNS = 256            # runs of weights that are packed at a time,
     FOUR = 4              # and taps of which the same columns follow each other there
     TAPS = 64             # taps of the kernel whose places are worked out at a time
-    PACK_CHANNELS = 64    # input channels that one packing task takes
+    PACK_CHANNELS = 64    # input channels that one packing task takes,
+    PACK_GROUPS = 16      # and groups
     NEAR_BYTES = 1 << 14  # of x that stay in the first-level cache
 
 
@@ -494,7 +495,7 @@ def run(Plan plan, kernels, int code, x, w, bias, y):
     call.packed = scratch.start + g.zeros_bytes
     call.relaid = call.packed + g.packed_bytes
     call.not_finite = &not_finite
-    packs = g.groups * g.n_channel_blocks * ceil_div(g.c_in, PACK_CHANNELS)
+    packs = g.n_channel_blocks * ceil_div(g.c_in, PACK_CHANNELS) * ceil_div(g.groups, PACK_GROUPS)
     if g.depthwise:
         packs = g.taps
     elif g.by_batch:

@@ -102,8 +102,25 @@ cdef inline Py_ssize_t tap_run(
     return count
 
 
+cdef bint pack_runs(
+        const Call* c, Py_ssize_t ci, Py_ssize_t co, Py_ssize_t group, Py_ssize_t stop,
+        const Run* runs, Py_ssize_t n_runs) noexcept nogil:
+    """Pack columns that have their places in common in all groups [group, stop)."""
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t channels = min(PACK_CHANNELS, g.c_in - ci)
+    cdef bint bad = False
+    for group in range(group, stop):
+        bad |= c.k.pack[c.code](
+            c.w + (group * g.c_in + ci) * g.w_in + co * g.w_out, g.w_in, channels, g.components,
+            runs, n_runs,
+            c.packed + (group * g.c_out + co) * g.taps * g.c_in * g.components * g.size)
+    return bad
+
+
 cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
-    """Pack some input channels of one block of output channels; whether Inf or NaN was seen.
+    """Pack some input channels of a block of output channels of some groups.
+
+    Returns whether Inf or NaN was seen.
 
     Panels lie in the order (group, block of channels, set, class of the lane axis, panel of rows);
     a panel is [outer tap][lane tap][input channel][row]. Rows are (lane phase, outer phase,
@@ -116,12 +133,10 @@ cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
     cdef Py_ssize_t parts = ceil_div(g.c_in, PACK_CHANNELS)
     cdef Py_ssize_t ci = task % parts * PACK_CHANNELS
     cdef Py_ssize_t block = task // parts % g.n_channel_blocks
-    cdef Py_ssize_t group = task // parts // g.n_channel_blocks
-    cdef Py_ssize_t channels = min(PACK_CHANNELS, g.c_in - ci)
+    cdef Py_ssize_t group = task // parts // g.n_channel_blocks * PACK_GROUPS
+    cdef Py_ssize_t stop = min(group + PACK_GROUPS, g.groups)
     cdef Py_ssize_t co_0 = block * g.channel_block
     cdef Py_ssize_t n_co = min(g.channel_block, g.c_out - co_0)
-    cdef const char* src = c.w + (group * g.c_in + ci) * g.w_in + co_0 * g.w_out
-    cdef char* dst = c.packed + (group * g.c_out + co_0) * g.taps * g.c_in * g.components * g.size
     cdef Py_ssize_t first = 0, n, e, i, co, last, left, count, n_runs = 0
     # A run goes along the output channels, or along the taps where there are few channels.
     cdef bint by_tap = n_co < 4
@@ -160,10 +175,9 @@ cdef bint pack_task(const Call* c, Py_ssize_t task) noexcept nogil:
                 if co == n_co:
                     e, co = last, 0
             if n_runs >= RUNS:
-                bad |= c.k.pack[c.code](
-                    src, g.w_in, channels, g.components, runs, n_runs, dst)
+                bad |= pack_runs(c, ci, co_0, group, stop, runs, n_runs)
                 n_runs = 0
         first += n
     if n_runs:
-        bad |= c.k.pack[c.code](src, g.w_in, channels, g.components, runs, n_runs, dst)
+        bad |= pack_runs(c, ci, co_0, group, stop, runs, n_runs)
     return bad
