@@ -18,8 +18,8 @@ from fastconv._memory cimport Buffer, Memory, enter_fenv, fenv_t, kernel_table, 
 from fastconv._prefetch cimport prefetch_far
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
-    LINE, MAX_AXES, TALL_VECTORS, KernelTable, Run, Store, log2_height, one_row, panel_height,
-    tile_vectors,
+    LINE, MAX_AXES, QUAD, TALL_VECTORS, KernelTable, Load, Run, Store, log2_height, one_row,
+    panel_height, tile_vectors,
 )
 
 cdef enum:
@@ -37,6 +37,9 @@ cdef enum:
     PACK_PIXELS = 64            # of a packing task, a multiple of the tallest tile's rows ...
     PACK_CHANNELS = 256         # ... and its input channels
     LONG_RUN = 16               # vectors in a row that are worth one more, to be aligned
+    TURNED_TAPS = 8             # of the last axis that are worth turning a result for,
+    TURNED_CHANNELS = 64        # ... output channels of a block at most,
+    TURNED_BYTES = 1 << 18      # ... and their results
 
 
 cdef struct Columns:
@@ -62,6 +65,8 @@ cdef struct Columns:
     char* scratch         # of one worker: columns, then the rows their pixels are in
     Py_ssize_t capacity   # vectors of columns in a block
     Py_ssize_t depth      # input channels that are multiplied at a time
+    char* turned          # of one worker: results that are neighbours along the last axis, or NULL
+    Py_ssize_t turned_at  # where they begin in the scratch of a worker
     Py_ssize_t fills      # tasks that write the bias
     Py_ssize_t fill_axes, fill_length    # axes over runs of the result, their length
 
@@ -336,6 +341,9 @@ cdef void scatter(
         column += n
 
 
+include "_columns_turned.pxi"
+
+
 cdef Py_ssize_t list_rows(
         const Columns* c, const Part* part, Py_ssize_t first, Py_ssize_t n, Row* rows,
         Py_ssize_t* places) noexcept nogil:
@@ -400,6 +408,9 @@ cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept 
     cdef Block* block
     cdef Block* following
     cdef Part part
+    cdef Turned turned
+    cdef Columns into
+    cdef bint may_turn = turns(c, cut), turn
     enter_part(c, cut, task // slices // shares // c.groups, &part)
     for number in range(ceil_div(part.pixel_hi - part.pixel_lo, PIXELS) - 1, -1, -1):
         first = part.pixel_lo + number * PIXELS
@@ -414,13 +425,17 @@ cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept 
                 c, w, c.panels + (group * c.pixels + first) * c.c_in * c.size, n, block, following,
             )
             columns = c.scratch
+            turn = may_turn and enter_turned(c, &part, group, block, &turned)
+            into = read_turned(c, &part, group, &turned) if turn else c[0]
             for i in range(block.tiles):
                 width = block.vectors[i] * c.vector
                 scatter(
-                    c, &part, group, columns + block.skip[i] * c.size, width,
+                    &into, &part, group, columns + block.skip[i] * c.size, width,
                     block.first[i] + block.skip[i], block.count[i], rows, places, n_rows,
                 )
                 columns += n * width * c.size
+            if turn:
+                write_turned(c, &turned)
             block, following = following, block
 
 
@@ -432,6 +447,7 @@ cdef void run_task(
     cdef fenv_t caller
     enter_fenv(&caller)
     mine.scratch = scratch
+    mine.turned = scratch + c.turned_at
     if cut:
         run_slice(&mine, cut, task)
     elif task < packs:
@@ -493,7 +509,14 @@ def worker_bytes(problem, Py_ssize_t images, Py_ssize_t vector, Py_ssize_t size)
     pixels = count_pixels(problem, images)
     places = sizeof(Row) + (len(problem.kernel) - 1) * sizeof(Py_ssize_t)
     columns = block_vectors(pixels) * vector
-    return round_up(min(pixels, PIXELS) * (columns * size + places), LINE)
+    return round_up(min(pixels, PIXELS) * (columns * size + places), LINE) + turned_bytes(
+        problem, images)
+
+
+cdef Py_ssize_t turned_bytes(problem, Py_ssize_t images) except -1:
+    """Scratch of one worker for results that are turned, if they may be."""
+    cdef Py_ssize_t last = len(problem.kernel) - 1
+    return TURNED_BYTES if images == 1 and problem.kernel[last] >= TURNED_TAPS else 0
 
 
 def count_tasks(problem, Py_ssize_t workers, Py_ssize_t vector):
@@ -561,6 +584,7 @@ def run(
     c.fills = min(c.images * c.groups * c.c_out, workers)
     firsts = packs + c.fills
     bytes = worker_bytes(problem, c.images, c.vector, c.size)
+    c.turned_at = bytes - turned_bytes(problem, c.images)
     a = panel_bytes(problem, c.images, c.size)
     scratch = Memory(a + workers * bytes)
     c.panels = scratch.start

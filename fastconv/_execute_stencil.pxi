@@ -1,4 +1,4 @@
-# Short sums, stored from where they are computed: no accumulators between. Part of _execute.pyx.
+# Sums stored from where they are computed: no accumulators between. Part of _execute.pyx.
 
 cdef inline void stencil_row(
         const Call* c, Py_ssize_t rows, const char* panel, const char* bias, Py_ssize_t lanes,

@@ -14,9 +14,9 @@ from libc.stdlib cimport free, malloc
 
 from fastconv._arith cimport balance, best_shares, ceil_div, clip, floor_div, gcd, round_up
 from fastconv._types cimport (
-    LARGE_RESULT, LINE, MAX_AXES, MAX_VECTORS, MAX_WOVEN, MORE2, MORE4, N_FLOATS, PARTED, QUAD, Product,
-    TALL_VECTORS, WAYS2, WAYS4, Axis, class_first, class_size, largest_class, longer_phases,
-    phase_taps, tile_vectors, uneven,
+    LARGE_RESULT, LINE, MAX_AXES, MAX_VECTORS, MAX_WOVEN, MORE2, MORE4, N_FLOATS, PARTED, QUAD,
+    TALL_VECTORS, WAYS2, WAYS4, Axis, Product, class_first, class_size, largest_class,
+    longer_phases, phase_taps, tile_vectors, uneven,
 )
 
 from ._threads import resolve
@@ -39,8 +39,8 @@ cdef enum:
     MAX_SOURCES = 2048          # phases that are interleaved at once
     LIST_TAPS = 1 << 17         # outer taps in a list
     DEPTHWISE_TAPS = 1 << 14    # taps of all axes in the longer lists of groups of one channel
-    STENCIL_PRODUCTS = 64       # products of a sum that is stored from where it is made,
-    STREAMED_PRODUCTS = 1 << 13 # ... of a streamed result,
+    STENCIL_PRODUCTS = 64       # products of a sum that is stored from where it is made, ...
+    STREAMED_PRODUCTS = 1 << 13  # ... or so many where the result is streamed,
     STENCIL_GAIN = 3            # and how many cost as much as accumulators between
     MANY_ROWS = 8               # rows of the tallest tile where registers are many
     FETCHED_RESULT = 1 << 23    # bytes of a result whose lines are fetched before, there
@@ -175,12 +175,16 @@ cdef bint lines_begin(const Geometry* g) noexcept:
             return False
     return (
         g.y_image % LINE == 0 and g.y_channel % LINE == 0 and a.n_out * g.size % LINE == 0
-        and (a.crop == 0 or parts_lanes(g))
+        and (a.crop >= 0 and a.crop % a.stride == 0 or parts_lanes(g))
     )
 
 
 cdef bint stencils(const Geometry* g) noexcept:
-    """Whether sums are so short that accumulators between would cost more than they do."""
+    """Whether sums are stored from where they are made.
+
+    Either they are so short that accumulators between would cost more than they do, or the result
+    is streamed: the next sums are made while whole lines are on their way then.
+    """
     cdef const Axis* a = &g.lane
     cdef Py_ssize_t products = g.c_in * a.max_taps, lanes = a.q_hi - a.q_lo, i
     for i in range(g.n_outer):

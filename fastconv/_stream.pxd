@@ -41,17 +41,17 @@ cdef extern from *:
     #if defined(__SSE2__)
         if (size % 64 == 0 && (uintptr_t)to % 64 == 0) {
             #pragma GCC unroll 16
-            for (Py_ssize_t i = 0; i < size; i += 64) {
+            for (int i = 0; i < size; i += 64) {
     #if defined(__AVX512F__)
                 _mm512_stream_si512((__m512i *)(to + i), _mm512_loadu_si512(from + i));
     #elif defined(__AVX__)
-                for (int j = 0; j < 64; j += 32)
+                for (int j = i; j < i + 64; j += 32)
                     _mm256_stream_si256(
-                        (__m256i *)(to + i + j), _mm256_loadu_si256((const __m256i *)(from + i + j)));
+                        (__m256i *)(to + j), _mm256_loadu_si256((const __m256i *)(from + j)));
     #else
-                for (int j = 0; j < 64; j += 16)
+                for (int j = i; j < i + 64; j += 16)
                     _mm_stream_si128(
-                        (__m128i *)(to + i + j), _mm_loadu_si128((const __m128i *)(from + i + j)));
+                        (__m128i *)(to + j), _mm_loadu_si128((const __m128i *)(from + j)));
     #endif
             }
             return;

@@ -15,7 +15,9 @@ from oracle import small_integers
 from test_memory import PEAK
 
 import fastconv
+from fastconv import _direct, _isa
 from fastconv._memory import ResultMemory, large_result
+from fastconv._problem import make_problem
 
 #: name: x of one image, w and arguments; two images of each are a large result.
 LAYERS = {
@@ -32,6 +34,13 @@ LAYERS = {
     # planes of short rows, whole tasks of them
     "planes": ((1, 5, 500, 14), (5, 70, 2, 2), {"stride": 2}),
     "cut-planes": ((1, 3, 500, 15), (3, 50, 4, 4), {"stride": 2, "padding": ((1, 0), (0, 1))}),
+    # straight from the registers: rows that begin with a line
+    "lines": ((1, 66, 250, 80), (66, 33, 2, 2), {"stride": 2}),
+    "lines-four": ((1, 20, 80, 80), (20, 26, 8, 8), {"stride": 4, "padding": ((2, 1), (4, 0))}),
+    "lines-parted": ((1, 6, 200, 208), (6, 16, 4, 4), {"stride": 2, "padding": 1}),
+    "lines-groups": ((1, 32, 100, 128), (32, 13, 3, 2), {"stride": (1, 2), "groups": 8}),
+    "lines-beyond": ((1, 9, 150, 128), (9, 30, 2, 2), {"stride": 2, "padding": ((-3, -2), 0)}),
+    "lines-axes": ((1, 40, 12, 26, 64), (40, 16, 2, 2, 2), {"stride": 2}),
     # with channels last: all phases and channels of a pixel
     "colours": ((1, 5, 400, 410), (5, 3, 4, 4), {"stride": 2, "padding": 1}),
     "depthwise": ((1, 16, 200, 190), (16, 1, 4, 4), {"stride": 2, "padding": 1, "groups": 16}),
@@ -77,8 +86,21 @@ def test_same_numbers_as_small_results(name, channel_axis, isa):
             assert np.array_equal(y[i], parts[i % 2][0])
 
 
+@pytest.mark.parametrize("name", [name for name in LAYERS if name.startswith("lines")])
+def test_lines_leave_the_registers(name, isa):
+    """Where there are many of them; for small results sums are too long or not."""
+    shape, w_shape, arguments = LAYERS[name]
+    options = {"padding": 0, "groups": 1, **arguments}
+    problem = make_problem(
+        (4, *shape[1:]), w_shape, options["stride"], options["padding"], 0, None, 1,
+        options["groups"], 1)
+    way = _direct.contiguous_plan(problem, np.dtype("float32"), 2).stencil
+    assert (way is not None) == (_isa.tiles[0][1] == 8)
+
+
 @pytest.mark.parametrize("offset", (0, 4, 20, 60))
-@pytest.mark.parametrize("name", ("stride-2", "stride-3", "winograd"))
+@pytest.mark.parametrize("name", (
+    "stride-2", "stride-3", "winograd", "lines", "lines-four", "lines-parted", "lines-beyond"))
 def test_nothing_is_written_beside_a_large_result(name, offset):
     shape, w_shape, arguments = LAYERS[name]
     rng = np.random.default_rng(4)

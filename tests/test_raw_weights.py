@@ -151,3 +151,41 @@ def test_a_worker_of_raw_weights_keeps_its_promise(shape):
     for images in (1, 17, 5000):
         for vector, size in [(4, 4), (2, 8), (8, 4), (16, 4), (8, 8)]:
             assert 0 < _columns.worker_bytes(problem, images, vector, size) <= 4 << 20
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+@pytest.mark.parametrize(
+    ("x", "w", "options"),
+    [
+        # Blocks begin and end inside of a channel's taps; one pixel block, then two.
+        ((70,), (40, 37, 11), {"stride": 3, "padding": 2}),
+        ((1100,), (24, 9, 16), {"stride": 8, "padding": ((3, -5),)}),
+        # Groups, few channels, a dilated axis.
+        ((60,), (32, 5, 12), {"stride": 4, "groups": 4}),
+        ((60,), (16, 3, 8), {"stride": 2, "dilation": 3}),
+        # Rows of a map; the last has more results than are turned.
+        ((5, 6), (32, 20, 3, 9), {"stride": (2, 4), "padding": 1}),
+        ((4, 3, 5), (16, 7, 2, 2, 8), {"stride": (2, 1, 8)}),
+        ((8, 8), (16, 20, 32, 32), {"stride": 32}),
+        # Seven taps are not turned.
+        ((70,), (40, 37, 7), {"stride": 3}),
+    ],
+)
+def test_same_bits_with_channels_last(x, w, options, dtype, isa):
+    """Results that are turned on their way are those of channels first."""
+    rng = np.random.default_rng(7)
+    x = rng.standard_normal((1, w[0], *x)).astype(dtype)
+    w = rng.standard_normal(w).astype(dtype)
+    bias = rng.standard_normal(w.shape[1] * options.get("groups", 1)).astype(dtype)
+    wanted = fastconv.conv_transpose(x, w, bias, method="col2im", workers=1, **options)
+    last = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    shape = np.moveaxis(wanted, 1, -1).shape
+    for workers in (1, 2, 5):
+        room = np.full((shape[0], *shape[1:-1], shape[-1] + 3), 77, dtype)
+        out = room[..., 1:-2]
+        for options_out in ({}, {"out": out}):
+            y = fastconv.conv_transpose(
+                last, w, bias, method="col2im", workers=workers, channel_axis=-1, **options,
+                **options_out)
+            assert np.moveaxis(y, -1, 1).tobytes() == wanted.tobytes()
+        assert (room[..., 0] == 77).all() and (room[..., -2:] == 77).all()

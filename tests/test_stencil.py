@@ -87,6 +87,9 @@ def test_streamed_sums_of_any_length():
     assert stencil(x, (65, 16, 2, 2)) is None
     assert stencil(x, (65, 16, 2, 2), dtype="float64") == "even"
     assert stencil(large, (65, 16, 4, 4), padding=1) == "parted"
+    # Rows whose first lane begins in the window, as after one stride.
+    assert stencil((1, 65, 80, 1024), (65, 8, 8, 8), stride=4, padding=(2, (4, 0))) == "even"
+    assert stencil((1, 65, 80, 1024), (65, 8, 8, 8), stride=4, padding=(2, (2, 2))) is None
     # They need registers.
     assert stencil(large, (65, 16, 2, 2), AVX2) is None
 
