@@ -229,6 +229,9 @@ cdef void next_block(const Columns* c, Walk* walk, Block* block) noexcept nogil:
             if skip > start:
                 n, skip = c.vector - skip, 0
         vectors = tile_vectors(skip + n, c.vector, TALL_VECTORS, c.height)
+        if left == 1 < vectors and block.tiles:
+            # A tile of one vector is slow.
+            break
         vectors = min(vectors, left, c.total // c.vector)
         i = block.tiles
         block.vectors[i] = vectors
