@@ -121,8 +121,6 @@ cdef void stencil(
     if n <= 0:
         fill_woven[float_t](bias, results, own, ways, s)
         return
-    # Loops that surely run leave the accumulators in registers.
-    assume(n_more > 0)
     for p in range(s.panels):
         u = s.first
         while u < s.stop:
@@ -139,6 +137,8 @@ cdef void stencil(
                     for j in range(lanes):
                         acc[m * lanes + j] += a[m] * b[j]
             if weave_t is Parted or weave_t is More2 or weave_t is More4:
+                # A loop that surely runs, as the one before, leaves the accumulators in registers.
+                assume(n_more > 0)
                 for i in range(n_more):
                     a = panel + more[i].weights
                     b = x + u + more[i].x
