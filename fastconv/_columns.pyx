@@ -65,8 +65,7 @@ cdef struct Columns:
     char* scratch         # of one worker: columns, then the rows their pixels are in
     Py_ssize_t capacity   # vectors of columns in a block
     Py_ssize_t depth      # input channels that are multiplied at a time
-    char* turned          # of one worker: results that are neighbours along the last axis, or NULL
-    Py_ssize_t turned_at  # where they begin in the scratch of a worker
+    Py_ssize_t turned_at  # where turned results begin in the scratch of a worker
     Py_ssize_t fills      # tasks that write the bias
     Py_ssize_t fill_axes, fill_length    # axes over runs of the result, their length
 
@@ -413,6 +412,7 @@ cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept 
     cdef Part part
     cdef Turned turned
     cdef Columns into
+    cdef const Columns* target
     cdef bint may_turn = turns(c, cut), turn
     enter_part(c, cut, task // slices // shares // c.groups, &part)
     for number in range(ceil_div(part.pixel_hi - part.pixel_lo, PIXELS) - 1, -1, -1):
@@ -428,12 +428,15 @@ cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept 
                 c, w, c.panels + (group * c.pixels + first) * c.c_in * c.size, n, block, following,
             )
             columns = c.scratch
+            target = c
             turn = may_turn and enter_turned(c, &part, group, block, &turned)
-            into = read_turned(c, &part, group, &turned) if turn else c[0]
+            if turn:
+                into = read_turned(c, &part, group, &turned)
+                target = &into
             for i in range(block.tiles):
                 width = block.vectors[i] * c.vector
                 scatter(
-                    &into, &part, group, columns + block.skip[i] * c.size, width,
+                    target, &part, group, columns + block.skip[i] * c.size, width,
                     block.first[i] + block.skip[i], block.count[i], rows, places, n_rows,
                 )
                 columns += n * width * c.size
@@ -450,7 +453,6 @@ cdef void run_task(
     cdef fenv_t caller
     enter_fenv(&caller)
     mine.scratch = scratch
-    mine.turned = scratch + c.turned_at
     if cut:
         run_slice(&mine, cut, task)
     elif task < packs:

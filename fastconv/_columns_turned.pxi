@@ -8,13 +8,10 @@ cdef bint turns(const Columns* c, const Cut* cut) noexcept nogil:
 
     No other task may write to them, and they must have one distance.
     """
-    cdef Py_ssize_t last = c.rank - 1, length = c.n_out[last], a
-    for a in range(last - 1, -1, -1):
-        if c.y_step[a] != length * c.y_step[last]:
-            return False
-        length *= c.n_out[a]
+    cdef Py_ssize_t last = c.rank - 1
     return (
-        c.images == 1 and c.kernel[last] >= TURNED_TAPS and cut.phases >= cut.n_phases
+        c.images == 1 and c.fill_axes == 0 and c.kernel[last] >= TURNED_TAPS
+        and cut.phases >= cut.n_phases
         and c.y_channel == c.size and c.y_step[last] != c.size
     )
 
@@ -53,17 +50,18 @@ cdef Columns read_turned(
     cdef Columns mine = c[0]
     cdef Py_ssize_t a, step = c.size
     cdef Load load
+    cdef char* rows = c.scratch + c.turned_at
     load.channel_step, load.row_step, load.component_step = c.y_channel, 0, 0
     load.lane_step = c.y_step[c.rank - 1]
     load.channels, load.components, load.rows = turned.channels, 1, 1
     load.before, load.n, load.width = 0, turned.length, turned.length
     load.pitch, load.slot = turned.pitch, 0
-    c.k.load[c.code](turned.y, c.turned, &load)
+    c.k.load[c.code](turned.y, rows, &load)
     for a in range(c.rank - 1, -1, -1):
         mine.y_step[a] = step
         step *= c.n_out[a]
     mine.y_channel = turned.pitch * c.size
-    mine.y = c.turned - (
+    mine.y = rows - (
         (group * c.c_out + turned.channel) * mine.y_channel + part.out_lo * mine.y_step[0])
     return mine
 
@@ -75,7 +73,7 @@ cdef void write_turned(const Columns* c, const Turned* turned) noexcept nogil:
     cdef Py_ssize_t i
     cdef Store s = one_row()
     for i in range(turned.channels):
-        sources[i] = c.turned + i * turned.pitch * c.size
+        sources[i] = c.scratch + c.turned_at + i * turned.pitch * c.size
     s.n_sources = turned.channels
     s.n = turned.length
     s.lane_step = c.y_step[c.rank - 1]
