@@ -25,6 +25,7 @@ cdef enum:
     PACK_CHANNELS = 64    # input channels that one packing task takes,
     PACK_GROUPS = 16      # and groups
     NEAR_BYTES = 1 << 14  # of x that stay in the first-level cache
+    LEAST_PIXELS = 32     # that share what is read of the weights of a phase
 
 
 cdef struct Call:
@@ -179,7 +180,7 @@ cdef Py_ssize_t run_panels(
 
 
 include "_execute_joined.pxi"
-include "_execute_depthwise.pxi"
+include "_execute_pixels.pxi"
 include "_execute_stencil.pxi"
 
 
@@ -423,10 +424,10 @@ cdef void run_stage_task(
     """One task of a stage with the scratch of the worker that took it."""
     cdef Call mine = call[0]
     lay_out(&mine, scratch)
-    if mine.g.depthwise and stage == PACK:
-        pack_depthwise(&mine, task)
-    elif mine.g.depthwise:
-        run_depthwise(&mine, task)
+    if mine.g.pixelwise and stage == PACK:
+        pack_pixels(&mine, task)
+    elif mine.g.pixelwise:
+        run_pixelwise(&mine, task)
     elif stage == PACK:
         if pack_task(&mine, task):
             mine.not_finite[0] = True
@@ -496,8 +497,8 @@ def run(Plan plan, kernels, int code, x, w, bias, y):
     call.relaid = call.packed + g.packed_bytes
     call.not_finite = &not_finite
     packs = g.n_channel_blocks * ceil_div(g.c_in, PACK_CHANNELS) * ceil_div(g.groups, PACK_GROUPS)
-    if g.depthwise:
-        packs = g.taps
+    if g.pixelwise:
+        packs = pixel_packs(g)
     elif g.by_batch:
         relays = g.groups * g.c_in
     if not g.complete:

@@ -15,10 +15,10 @@ from libc.string cimport memcpy
 
 from fastconv._prefetch cimport assume, prefetch, prefetch_far, prefetch_result
 from fastconv._types cimport (
-    DEALT_PARTS, F11, F22, F23, F32, LINE, MAX_ACC, MORE2, MORE4, PARTED, QUAD, WAYS2, WAYS4,
-    WOVEN_SOURCES, KernelTable, Load, Run, Product, Scheme, Stencil, Store, add_fn, deal_fn,
-    depthwise_fn, load_fn, pack_fn, peak_fn, stencil_fn, store_fn, tile_fn, transform_filter_fn,
-    transform_input_fn, transform_output_fn, weave_fn,
+    DEALT_PARTS, F11, F22, F23, F32, LINE, MAX_ACC, MORE2, MORE4, PARTED, QUAD, TALL_VECTORS,
+    WAYS2, WAYS4, WOVEN_SOURCES, KernelTable, Load, Run, Product, Scheme, Stencil, Store, add_fn,
+    deal_fn, depthwise_fn, load_fn, pack_fn, peak_fn, pixels_fn, stencil_fn, store_fn, tile_fn,
+    tile_vectors, transform_filter_fn, transform_input_fn, transform_output_fn, weave_fn,
 )
 
 cdef enum:
@@ -207,6 +207,7 @@ cdef void tile(
 
 include "_kernels_move.pxi"
 include "_kernels_depthwise.pxi"
+include "_kernels_pixels.pxi"
 include "_kernels_stencil.pxi"
 include "_kernels_winograd.pxi"
 
@@ -334,12 +335,14 @@ cdef void fill_table() noexcept:
     kernels.transform_output[0] = <transform_output_fn> transform_output[float]
     kernels.weave[0] = <weave_fn> weave[float]
     kernels.depthwise[0] = <depthwise_fn> depthwise[float]
+    kernels.pixels[0] = <pixels_fn> pixels[float]
     kernels.deal[1] = <deal_fn> deal[double]
     kernels.transform_input[1] = <transform_input_fn> transform_input[double]
     kernels.transform_filter[1] = <transform_filter_fn> transform_filter[double]
     kernels.transform_output[1] = <transform_output_fn> transform_output[double]
     kernels.weave[1] = <weave_fn> weave[double]
     kernels.depthwise[1] = <depthwise_fn> depthwise[double]
+    kernels.pixels[1] = <pixels_fn> pixels[double]
     kernels.stencil_vectors[1] = wide_vectors(2)
     kernels.stencil_vectors[2] = wide_vectors(4)
     kernels.stencil_vectors[3] = wide_vectors(8)

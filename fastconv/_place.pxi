@@ -96,8 +96,8 @@ cdef inline bint enter_set(const Geometry* g, Place* p) noexcept nogil:
     return True
 
 
-# What a task of the depthwise driver does: rows of the result, and pixels of each.
-cdef struct Depthwise:
+# What a task of the pixelwise driver does: rows of the result, and pixels of each.
+cdef struct PixelPart:
     Py_ssize_t image, row, row_stop, low, stop
 
 
@@ -116,9 +116,9 @@ cdef inline Py_ssize_t result_rows(const Geometry* g) noexcept nogil:
     return rows
 
 
-cdef inline Depthwise depthwise_part(const Geometry* g, Py_ssize_t task) noexcept nogil:
-    """The part of the result that one task of the depthwise driver computes."""
-    cdef Depthwise part
+cdef inline PixelPart pixel_part(const Geometry* g, Py_ssize_t task) noexcept nogil:
+    """The part of the result that one task of the pixelwise driver computes."""
+    cdef PixelPart part
     part.low = task % g.n_lane_blocks * g.lane_block
     part.stop = min(part.low + g.lane_block, pixel_axis(g).n_out)
     task //= g.n_lane_blocks

@@ -26,7 +26,7 @@ cdef struct Geometry:
     Py_ssize_t stencil_rows          # ... rows of a panel that one output channel has,
     Py_ssize_t products              # ... how long the list of products of all its phases is,
     bint fetched                     # ... into lines fetched before, where no near cache has them
-    bint depthwise                   # lanes run along groups of one channel, see the driver,
+    bint pixelwise                   # lanes run along the channels of a pixel, see the driver,
     bint gaps                        # ... and some pixels of a row have no phase
     bint joined                      # all phases share panels, but for the taps that some lack
     Py_ssize_t joint                 # then: the outer axis that has taps, or any
@@ -69,7 +69,7 @@ cdef struct Geometry:
 
 cdef inline bint multiplies_zeros(const Geometry* g) noexcept nogil:
     """Whether zeros of a halo are multiplied, which must not meet an infinite weight."""
-    return not g.depthwise and (
+    return not g.pixelwise and (
         g.lane.span > 0 or (g.flat and g.outer[g.n_outer - 1].span > 0))
 
 

@@ -32,7 +32,7 @@ class Plan:
     joined: bool
     short_rows: bool
     stencil: str | None
-    depthwise: bool
+    pixelwise: bool
     groups: int
     complete: bool
     def places(self) -> list[list[tuple[Sequence[int], ...]]]: ...

@@ -38,7 +38,9 @@ cdef enum:
     SHALLOW_BYTES = 1 << 14     # of x that all panels run over one after the other
     MAX_SOURCES = 2048          # phases that are interleaved at once
     LIST_TAPS = 1 << 17         # outer taps in a list
-    DEPTHWISE_TAPS = 1 << 14    # taps of all axes in the longer lists of groups of one channel
+    PIXEL_TAPS = 1 << 14        # taps of all axes in the longer lists of pixels,
+    PIXEL_WEIGHTS = 1 << 21     # bytes of weights that a few pixels are multiplied with at a time,
+    LEAST_INSIDE = 7            # and pixels of a row that have all taps
     STENCIL_PRODUCTS = 64       # products of a sum that is stored from where it is made, ...
     STREAMED_PRODUCTS = 1 << 13  # ... or so many where the result is streamed,
     STENCIL_GAIN = 3            # and how many cost as much as accumulators between
@@ -204,6 +206,29 @@ cdef bint stencils(const Geometry* g) noexcept:
         and (g.joined or parts_lanes(g) or not uneven(a))
         # Rows are not joined, and each may leave some of its lanes empty.
         and products * (round_up(lanes, g.vector) - lanes) < STENCIL_GAIN * lanes
+    )
+
+
+cdef bint goes_by_pixels(const Geometry* g) noexcept:
+    """Whether channels are neighbours, and fill vectors pixel after pixel.
+
+    Pixels inside of the borders are multiplied together, and what they read of the weights is not
+    read anew too often.
+    """
+    cdef const Axis* a = pixel_axis(g)
+    cdef Py_ssize_t inside = a.n_in - a.span
+    if not (
+        g.x_channel == g.element and g.y_channel == g.element
+        and g.compute < N_FLOATS and g.components == 1 and g.element == g.size
+    ):
+        return False
+    if g.c_in == 1 and g.c_out == 1:
+        return g.groups >= g.vector
+    return (
+        0 < g.c_in <= g.depth_block and g.c_out >= g.vector
+        and 8 * g.c_out >= 7 * round_up(g.c_out, g.vector)
+        and <double> g.taps * g.groups * g.c_in * g.c_out * g.size <= PIXEL_WEIGHTS
+        and inside >= LEAST_INSIDE and inside >= 2 * a.span
     )
 
 
@@ -407,16 +432,14 @@ cdef class Plan:
         if make_sets(g, lane == d - 1 and fill(&g.lane, vector) >= BATCH_SHARE) < 0:
             raise MemoryError(f"no memory for the plan of {g.n_sets} sets of phases")
         workers = 1 if self.macs + x_bytes + y_bytes < SERIAL_WORK else resolve(workers)
-        # Of the orders of a sum only that of row after row can be had with lanes along the groups.
-        g.depthwise = (
-            g.c_in == 1 and g.c_out == 1 and g.groups >= vector and not g.joined
-            and lane >= d - 1 and held(axes, d, -1) <= DEPTHWISE_TAPS
-            and compute < N_FLOATS and components == 1 and element == g.size
-            and g.x_channel == element and g.y_channel == element
+        # Of the orders of a sum only that of row after row can be had with lanes along channels.
+        g.pixelwise = (
+            goes_by_pixels(g) and not g.joined and lane >= d - 1
+            and held(axes, d, -1) <= PIXEL_TAPS
         )
-        if g.depthwise:
+        if g.pixelwise:
             g.complete = True
-            cut_depthwise(g, workers)
+            cut_pixels(g, workers)
         else:
             make_blocks(g, workers)
         # Elements that share their memory may be more than could be copied.
@@ -498,9 +521,9 @@ cdef class Plan:
         return "more" if self.g.weave == MORE2 or self.g.weave == MORE4 else "even"
 
     @property
-    def depthwise(self):
-        """Whether the lanes run along groups of one channel."""
-        return self.g.depthwise
+    def pixelwise(self):
+        """Whether the lanes run along the channels of a pixel of the result."""
+        return self.g.pixelwise
 
     @property
     def groups(self):
@@ -524,19 +547,19 @@ cdef class Plan:
         """
         cdef const Geometry* g = &self.g
         cdef Place p
-        cdef Depthwise part
+        cdef PixelPart part
         cdef Py_ssize_t task, block, row, last = g.n_outer - 1
         tasks = []
         for task in range(g.tasks):
             pieces = []
-            if g.depthwise:
-                part = depthwise_part(g, task)
+            if g.pixelwise:
+                part = pixel_part(g, task)
                 for row in range(part.row, part.row_stop):
                     piece = [range(part.low, part.stop)]
                     for i in range(self.rank - 2, -1, -1):
                         piece.insert(0, [row % g.outer[i].n_out])
                         row //= g.outer[i].n_out
-                    pieces.append(([part.image], range(g.groups), *piece))
+                    pieces.append(([part.image], range(g.groups * g.c_out), *piece))
                 tasks.append(pieces)
                 continue
             enter_task(g, task, &p)

@@ -232,8 +232,8 @@ cdef void set_strip(Geometry* g, Py_ssize_t rows) noexcept:
     g.acc_bytes = round_up((max(rows * g.acc_pitch, g.height * tile) + QUAD) * g.size, 64)
 
 
-cdef void cut_depthwise(Geometry* g, Py_ssize_t workers) noexcept:
-    """Rows of the result, or parts of one, that are a task where lanes run along the groups."""
+cdef void cut_pixels(Geometry* g, Py_ssize_t workers) noexcept:
+    """Rows of the result, or parts of one, that are a task where lanes run along the channels."""
     cdef Py_ssize_t images = g.lane.n_in if g.by_batch else g.images, rows = result_rows(g)
     cdef Py_ssize_t pixels = max(pixel_axis(g).n_out, 1), wanted, i
     wanted = 1 if workers == 1 else TASKS_PER_WORKER * workers
@@ -258,7 +258,7 @@ cdef void cut_depthwise(Geometry* g, Py_ssize_t workers) noexcept:
         + round_up(3 * g.vector, QUAD) * g.size, 64,
     )
     g.rows_bytes = g.acc_bytes = g.relaid = 0
-    g.packed = g.groups * g.taps
+    g.packed = g.groups * g.c_in * g.c_out * g.taps
 
 
 cdef void make_blocks(Geometry* g, Py_ssize_t workers) noexcept:

@@ -204,6 +204,15 @@ ctypedef void (*depthwise_fn)(
     Py_ssize_t n, Py_ssize_t count, Py_ssize_t row_step, char* dst, Py_ssize_t dst_step,
     bint streamed) noexcept nogil
 
+# The same where a group has more than one channel, and lanes run along its n output channels:
+#
+#   (dst + r*dst_step)[j] =
+#       sum over t < taps, k < depth of weights[t][k*n + j] * (rows[t] + r*row_step)[k] + bias[j]
+ctypedef void (*pixels_fn)(
+    const void* const* weights, const void* const* rows, Py_ssize_t taps, Py_ssize_t depth,
+    const void* bias, Py_ssize_t n, Py_ssize_t count, Py_ssize_t row_step, char* dst,
+    Py_ssize_t dst_step, bint streamed) noexcept nogil
+
 # Run n rounds of independent multiply-adds from tag[0], tag[1]; returns the operations done.
 ctypedef double (*peak_fn)(Py_ssize_t n, void* tag) noexcept nogil
 
@@ -222,6 +231,7 @@ cdef struct KernelTable:
     transform_output_fn transform_output[N_FLOATS]
     weave_fn weave[N_FLOATS]
     depthwise_fn depthwise[N_FLOATS]
+    pixels_fn pixels[N_FLOATS]
     stencil_fn stencil[N_FLOATS][N_HEIGHTS][N_WEAVES][2]  # of one vector, and wide ones
     Py_ssize_t stencil_vectors[N_HEIGHTS]                 # of so many
     peak_fn peak[N_COMPUTE]

@@ -1,9 +1,19 @@
-# Groups of one channel, whose lanes run along the groups. Part of _execute.pyx.
+# Lanes along the channels of a pixel, or along groups of one channel. Part of _execute.pyx.
 #
 # Where channels are neighbours in x and in the result, nothing has to be told apart: results are
 # computed pixel by pixel, with the taps in the order that lanes along a spatial axis have.
 
-cdef void pack_depthwise(const Call* c, Py_ssize_t tap) noexcept nogil:
+cdef inline bint one_channel(const Geometry* g) noexcept nogil:
+    """Whether groups have one channel each, so that lanes run along them."""
+    return g.c_in == 1 and g.c_out == 1
+
+
+cdef inline Py_ssize_t pixel_packs(const Geometry* g) noexcept nogil:
+    """Tasks that the packing of the weights is."""
+    return g.taps if one_channel(g) else g.groups * ceil_div(g.c_in, PACK_CHANNELS)
+
+
+cdef void pack_groups(const Call* c, Py_ssize_t tap) noexcept nogil:
     """The weights of one tap, group after group."""
     cdef const Geometry* g = c.g
     cdef const char* src = c.w
@@ -17,6 +27,36 @@ cdef void pack_depthwise(const Call* c, Py_ssize_t tap) noexcept nogil:
         tap //= g.outer[i].kernel
     for group in range(g.groups):
         memcpy(dst + group * g.size, src + group * g.w_in, g.size)
+
+
+cdef void pack_pixels(const Call* c, Py_ssize_t task) noexcept nogil:
+    """Weights as [tap][group][input channel][output channel]; a task has some input channels."""
+    cdef const Geometry* g = c.g
+    cdef Run runs[RUNS]
+    cdef Py_ssize_t parts = ceil_div(g.c_in, PACK_CHANNELS), n_runs = 0, tap, rest, i
+    cdef Py_ssize_t ci = task // parts * g.c_in + task % parts * PACK_CHANNELS
+    cdef Py_ssize_t channels = min(PACK_CHANNELS, g.c_in - task % parts * PACK_CHANNELS)
+    if one_channel(g):
+        pack_groups(c, task)
+        return
+    for tap in range(g.taps):
+        rest = tap
+        runs[n_runs].src = 0
+        if not g.by_batch:
+            runs[n_runs].src = rest % g.lane.kernel * g.w_lane
+            rest //= g.lane.kernel
+        for i in range(g.n_outer - 1, -1, -1):
+            runs[n_runs].src += rest % g.outer[i].kernel * g.w_outer[i]
+            rest //= g.outer[i].kernel
+        runs[n_runs].dst = tap * g.groups * g.c_in * g.c_out
+        runs[n_runs].src_step, runs[n_runs].dst_step = g.w_out, 1
+        runs[n_runs].height = runs[n_runs].count = g.c_out
+        n_runs += 1
+        if n_runs == RUNS or tap == g.taps - 1:
+            c.k.pack[c.code](
+                c.w + ci * g.w_in, g.w_in, channels, 1, runs, n_runs,
+                c.packed + ci * g.c_out * g.size)
+            n_runs = 0
 
 
 cdef bint enter_position(
@@ -77,6 +117,28 @@ cdef Py_ssize_t list_outer_taps(
     return total
 
 
+cdef void multiply_pixels(
+        const Call* c, Py_ssize_t taps, Py_ssize_t count, char* y, Py_ssize_t step) noexcept nogil:
+    """Some results that are `step` apart, of all groups, from the lists of a first one's taps."""
+    cdef const Geometry* g = c.g
+    cdef const char** weights = <const char**> c.sources
+    cdef const char** rows = <const char**> c.sources + g.list_taps
+    cdef Py_ssize_t x_step = pixel_axis(g).x_step, group, i
+    if one_channel(g):
+        c.k.depthwise[g.compute](
+            c.sources, c.sources + g.list_taps, taps, c.bias, g.groups, count, x_step, y, step,
+            g.streamed)
+        return
+    for group in range(g.groups):
+        c.k.pixels[g.compute](
+            c.sources, c.sources + g.list_taps, taps, g.c_in,
+            c.bias + group * g.c_out * g.size, g.c_out, count, x_step,
+            y + group * g.c_out * g.size, step, g.streamed)
+        for i in range(taps if group + 1 < g.groups else 0):
+            weights[i] += g.c_in * g.c_out * g.size
+            rows[i] += g.c_in * g.size
+
+
 cdef void run_pixels(
         const Call* c, char* y, Py_ssize_t n_outer, Py_ssize_t low, Py_ssize_t stop) noexcept nogil:
     """Pixels [low, stop) of a row of results, phase by phase."""
@@ -84,11 +146,10 @@ cdef void run_pixels(
     cdef const Axis* a = pixel_axis(g)
     cdef const void** weights = c.sources
     cdef const void** rows = c.sources + g.list_taps
+    cdef Py_ssize_t tap_bytes = g.groups * g.c_in * g.c_out * g.size
     cdef Py_ssize_t phase, q, last, first, end, n, count, i, j
     if n_outer == 0 or g.gaps:
-        c.k.depthwise[g.compute](
-            weights, rows, 0, c.bias, g.groups, stop - low, 0, y + low * a.y_step, a.y_step,
-            g.streamed)
+        multiply_pixels(c, 0, stop - low, y + low * a.y_step, a.y_step)
     for phase in range(a.n_phases if n_outer > 0 else 0):
         q = ceil_div(low + a.crop - phase * a.dilation, a.stride)
         last = ceil_div(stop + a.crop - phase * a.dilation, a.stride)
@@ -101,21 +162,20 @@ cdef void run_pixels(
             n = 0
             for i in range(n_outer):
                 for j in range(first, end):
-                    weights[n] = c.packed + (c.taps[i] + phase + j * a.period) * g.groups * g.size
+                    weights[n] = c.packed + (c.taps[i] + phase + j * a.period) * tap_bytes
                     rows[n] = <const char*> c.tap_rows[i] + (q - j * a.shift) * a.x_step
                     n += 1
-            c.k.depthwise[g.compute](
-                weights, rows, n, c.bias, g.groups, count, a.x_step,
-                y + result_at(a, q, phase) * a.y_step, a.stride * a.y_step, g.streamed)
+            multiply_pixels(
+                c, n, count, y + result_at(a, q, phase) * a.y_step, a.stride * a.y_step)
             q += count
 
 
-cdef void run_depthwise(const Call* c, Py_ssize_t task) noexcept nogil:
+cdef void run_pixelwise(const Call* c, Py_ssize_t task) noexcept nogil:
     """Some rows of one image's result, or a part of one."""
     cdef const Geometry* g = c.g
     cdef const Axis* a = pixel_axis(g)
     cdef Py_ssize_t n_axes = g.n_outer - 1 if g.by_batch else g.n_outer, n, i, rest, low, most
-    cdef Depthwise part = depthwise_part(g, task)
+    cdef PixelPart part = pixel_part(g, task)
     cdef const char* x = c.x + part.image * (g.lane.x_step if g.by_batch else g.x_image)
     cdef char* y
     for row in range(part.row, part.row_stop):
@@ -129,7 +189,9 @@ cdef void run_depthwise(const Call* c, Py_ssize_t task) noexcept nogil:
         low = part.low
         most = part.stop - low
         if a.n_phases > 1:
-            most = max(a.stride, NEAR_BYTES * a.stride // (max(n, 1) * g.groups * g.size))
+            most = max(
+                a.stride * (1 if one_channel(g) else LEAST_PIXELS),
+                NEAR_BYTES * a.stride // (max(n, 1) * g.groups * g.c_in * g.size))
         while low < part.stop:
             run_pixels(c, y, n, low, min(low + most, part.stop))
             low += most
