@@ -1,26 +1,27 @@
 # Sums stored from where they are computed: no accumulators between. Part of _execute.pyx.
 
-cdef inline void stencil_row(
+cdef void stencil_row(
         const Call* c, Py_ssize_t rows, const char* panel, const char* bias, Py_ssize_t lanes,
         Stencil* s) noexcept nogil:
-    """All lanes of a row, some vectors at a time, and one where it holds all that are left."""
-    cdef Py_ssize_t height = log2_height(rows)
-    cdef const stencil_fn* kernels = c.k.stencil[c.g.compute][height][c.g.weave]
-    cdef Py_ssize_t width = c.k.stencil_vectors[height] * c.g.vector
-    cdef Py_ssize_t left = lanes % width, stop
-    if left > c.g.vector:
-        left = 0
-    s.first, s.stop = 0, lanes - left
-    # Panels that read the same rows run one after the other over lanes that stay in the cache.
-    stop = s.stop
-    while s.first < stop:
-        if s.x_step == 0:
-            s.stop = min(s.first + width, stop)
-        kernels[1](panel, c.products, c.tap_rows[0], bias, <char**> c.sources, s)
-        s.first = s.stop
-    if left > 0:
-        s.first, s.stop = s.stop, lanes
-        kernels[0](panel, c.products, c.tap_rows[0], bias, <char**> c.sources, s)
+    """All lanes of a row, many vectors at a time, then two, then one."""
+    cdef Py_ssize_t height = log2_height(rows), left = lanes, level, vectors, n, stop
+    s.stop = 0
+    for level in range(2, -1, -1):
+        vectors = c.k.stencil_vectors[height] if level == 2 else level + 1
+        n = left // (vectors * c.g.vector) * vectors * c.g.vector
+        # What is left goes the same way where it would take as many vectors the other ways.
+        if ceil_div(left - n, c.g.vector) == vectors:
+            n = left
+        left -= n
+        # Panels that read the same rows run one after the other over lanes that stay in the cache.
+        s.first, stop = lanes - left - n, lanes - left
+        while s.first < stop:
+            s.stop = stop
+            if s.x_step == 0:
+                s.stop = min(s.first + vectors * c.g.vector, stop)
+            c.k.stencil[c.g.compute][height][c.g.weave][level](
+                panel, c.products, c.tap_rows[0], bias, <char**> c.sources, s)
+            s.first = s.stop
 
 
 cdef Product* list_products(
@@ -106,5 +107,11 @@ cdef void run_stencil(const Call* c, Place* p) noexcept nogil:
             y = NULL
         for i in range(p.channels):
             results[phase * p.channels + i] = y + i * g.y_channel if y != NULL else NULL
+    if g.stencil_last:
+        s.first, s.stop = 0, lanes
+        c.k.stencil_last[g.compute][g.weave][p.phases - 1][s.panels - 2](
+            c.packed + panel_start(c, p, 0) * g.size, c.products, c.tap_rows[0],
+            block_bias(c, p), results, &s)
+        return
     stencil_row(
         c, height, c.packed + panel_start(c, p, 0) * g.size, block_bias(c, p), lanes, &s)

@@ -17,7 +17,7 @@ from fastconv._prefetch cimport assume, prefetch, prefetch_far, prefetch_result
 from fastconv._types cimport (
     DEALT_PARTS, F11, F22, F23, F32, LINE, MAX_ACC, MORE2, MORE4, PARTED, QUAD, TALL_VECTORS,
     WAYS2, WAYS4, WOVEN_SOURCES, KernelTable, Load, Run, Product, Scheme, Stencil, Store, add_fn,
-    deal_fn, depthwise_fn, load_fn, pack_fn, peak_fn, pixels_fn, stencil_fn, store_fn, tile_fn,
+    deal_fn, depthwise_fn, load_fn, pack_fn, peak_fn, pixels_fn, stencil_fn, stencil_last_fn, store_fn, tile_fn,
     tile_vectors, transform_filter_fn, transform_input_fn, transform_output_fn, weave_fn,
 )
 
@@ -209,6 +209,7 @@ include "_kernels_move.pxi"
 include "_kernels_depthwise.pxi"
 include "_kernels_pixels.pxi"
 include "_kernels_stencil.pxi"
+include "_kernels_stencil_last.pxi"
 include "_kernels_winograd.pxi"
 
 
@@ -347,58 +348,168 @@ cdef void fill_table() noexcept:
     kernels.stencil_vectors[2] = wide_vectors(4)
     kernels.stencil_vectors[3] = wide_vectors(8)
     kernels.stencil[0][1][WAYS2][0] = <stencil_fn> stencil[float, Ways2, Narrow2]
-    kernels.stencil[0][1][WAYS2][1] = <stencil_fn> stencil[float, Ways2, Wide2]
+    kernels.stencil[0][1][WAYS2][1] = <stencil_fn> stencil[float, Ways2, Middle2]
+    kernels.stencil[0][1][WAYS2][2] = <stencil_fn> stencil[float, Ways2, Wide2]
     kernels.stencil[0][1][PARTED][0] = <stencil_fn> stencil[float, Parted, Narrow2]
-    kernels.stencil[0][1][PARTED][1] = <stencil_fn> stencil[float, Parted, Wide2]
+    kernels.stencil[0][1][PARTED][1] = <stencil_fn> stencil[float, Parted, Middle2]
+    kernels.stencil[0][1][PARTED][2] = <stencil_fn> stencil[float, Parted, Wide2]
     kernels.stencil[0][1][MORE2][0] = <stencil_fn> stencil[float, More2, Narrow2]
-    kernels.stencil[0][1][MORE2][1] = <stencil_fn> stencil[float, More2, Wide2]
+    kernels.stencil[0][1][MORE2][1] = <stencil_fn> stencil[float, More2, Middle2]
+    kernels.stencil[0][1][MORE2][2] = <stencil_fn> stencil[float, More2, Wide2]
     kernels.stencil[0][2][WAYS2][0] = <stencil_fn> stencil[float, Ways2, Narrow4]
-    kernels.stencil[0][2][WAYS2][1] = <stencil_fn> stencil[float, Ways2, Wide4]
+    kernels.stencil[0][2][WAYS2][1] = <stencil_fn> stencil[float, Ways2, Middle4]
+    kernels.stencil[0][2][WAYS2][2] = <stencil_fn> stencil[float, Ways2, Wide4]
     kernels.stencil[0][2][WAYS4][0] = <stencil_fn> stencil[float, Ways4, Narrow4]
-    kernels.stencil[0][2][WAYS4][1] = <stencil_fn> stencil[float, Ways4, Wide4]
+    kernels.stencil[0][2][WAYS4][1] = <stencil_fn> stencil[float, Ways4, Middle4]
+    kernels.stencil[0][2][WAYS4][2] = <stencil_fn> stencil[float, Ways4, Wide4]
     kernels.stencil[0][2][PARTED][0] = <stencil_fn> stencil[float, Parted, Narrow4]
-    kernels.stencil[0][2][PARTED][1] = <stencil_fn> stencil[float, Parted, Wide4]
+    kernels.stencil[0][2][PARTED][1] = <stencil_fn> stencil[float, Parted, Middle4]
+    kernels.stencil[0][2][PARTED][2] = <stencil_fn> stencil[float, Parted, Wide4]
     kernels.stencil[0][2][MORE2][0] = <stencil_fn> stencil[float, More2, Narrow4]
-    kernels.stencil[0][2][MORE2][1] = <stencil_fn> stencil[float, More2, Wide4]
+    kernels.stencil[0][2][MORE2][1] = <stencil_fn> stencil[float, More2, Middle4]
+    kernels.stencil[0][2][MORE2][2] = <stencil_fn> stencil[float, More2, Wide4]
     kernels.stencil[0][2][MORE4][0] = <stencil_fn> stencil[float, More4, Narrow4]
-    kernels.stencil[0][2][MORE4][1] = <stencil_fn> stencil[float, More4, Wide4]
+    kernels.stencil[0][2][MORE4][1] = <stencil_fn> stencil[float, More4, Middle4]
+    kernels.stencil[0][2][MORE4][2] = <stencil_fn> stencil[float, More4, Wide4]
     kernels.stencil[1][1][WAYS2][0] = <stencil_fn> stencil[double, Ways2, Narrow2]
-    kernels.stencil[1][1][WAYS2][1] = <stencil_fn> stencil[double, Ways2, Wide2]
+    kernels.stencil[1][1][WAYS2][1] = <stencil_fn> stencil[double, Ways2, Middle2]
+    kernels.stencil[1][1][WAYS2][2] = <stencil_fn> stencil[double, Ways2, Wide2]
     kernels.stencil[1][1][PARTED][0] = <stencil_fn> stencil[double, Parted, Narrow2]
-    kernels.stencil[1][1][PARTED][1] = <stencil_fn> stencil[double, Parted, Wide2]
+    kernels.stencil[1][1][PARTED][1] = <stencil_fn> stencil[double, Parted, Middle2]
+    kernels.stencil[1][1][PARTED][2] = <stencil_fn> stencil[double, Parted, Wide2]
     kernels.stencil[1][1][MORE2][0] = <stencil_fn> stencil[double, More2, Narrow2]
-    kernels.stencil[1][1][MORE2][1] = <stencil_fn> stencil[double, More2, Wide2]
+    kernels.stencil[1][1][MORE2][1] = <stencil_fn> stencil[double, More2, Middle2]
+    kernels.stencil[1][1][MORE2][2] = <stencil_fn> stencil[double, More2, Wide2]
     kernels.stencil[1][2][WAYS2][0] = <stencil_fn> stencil[double, Ways2, Narrow4]
-    kernels.stencil[1][2][WAYS2][1] = <stencil_fn> stencil[double, Ways2, Wide4]
+    kernels.stencil[1][2][WAYS2][1] = <stencil_fn> stencil[double, Ways2, Middle4]
+    kernels.stencil[1][2][WAYS2][2] = <stencil_fn> stencil[double, Ways2, Wide4]
     kernels.stencil[1][2][WAYS4][0] = <stencil_fn> stencil[double, Ways4, Narrow4]
-    kernels.stencil[1][2][WAYS4][1] = <stencil_fn> stencil[double, Ways4, Wide4]
+    kernels.stencil[1][2][WAYS4][1] = <stencil_fn> stencil[double, Ways4, Middle4]
+    kernels.stencil[1][2][WAYS4][2] = <stencil_fn> stencil[double, Ways4, Wide4]
     kernels.stencil[1][2][PARTED][0] = <stencil_fn> stencil[double, Parted, Narrow4]
-    kernels.stencil[1][2][PARTED][1] = <stencil_fn> stencil[double, Parted, Wide4]
+    kernels.stencil[1][2][PARTED][1] = <stencil_fn> stencil[double, Parted, Middle4]
+    kernels.stencil[1][2][PARTED][2] = <stencil_fn> stencil[double, Parted, Wide4]
     kernels.stencil[1][2][MORE2][0] = <stencil_fn> stencil[double, More2, Narrow4]
-    kernels.stencil[1][2][MORE2][1] = <stencil_fn> stencil[double, More2, Wide4]
+    kernels.stencil[1][2][MORE2][1] = <stencil_fn> stencil[double, More2, Middle4]
+    kernels.stencil[1][2][MORE2][2] = <stencil_fn> stencil[double, More2, Wide4]
     kernels.stencil[1][2][MORE4][0] = <stencil_fn> stencil[double, More4, Narrow4]
-    kernels.stencil[1][2][MORE4][1] = <stencil_fn> stencil[double, More4, Wide4]
+    kernels.stencil[1][2][MORE4][1] = <stencil_fn> stencil[double, More4, Middle4]
+    kernels.stencil[1][2][MORE4][2] = <stencil_fn> stencil[double, More4, Wide4]
+    kernels.stencil_last[0][WAYS2][0][0] = <stencil_last_fn> (
+        stencil_last[float, Ways2, Last1x2])
+    kernels.stencil_last[0][WAYS2][0][1] = <stencil_last_fn> (
+        stencil_last[float, Ways2, Last1x3])
+    kernels.stencil_last[0][WAYS2][0][2] = <stencil_last_fn> (
+        stencil_last[float, Ways2, Last1x4])
+    kernels.stencil_last[0][WAYS2][1][0] = <stencil_last_fn> (
+        stencil_last[float, Ways2, Last2x2])
+    kernels.stencil_last[0][WAYS2][1][1] = <stencil_last_fn> (
+        stencil_last[float, Ways2, Last2x3])
+    kernels.stencil_last[0][WAYS2][1][2] = <stencil_last_fn> (
+        stencil_last[float, Ways2, Last2x4])
+    kernels.stencil_last[0][WAYS4][0][0] = <stencil_last_fn> (
+        stencil_last[float, Ways4, Last1x2])
+    kernels.stencil_last[0][WAYS4][0][1] = <stencil_last_fn> (
+        stencil_last[float, Ways4, Last1x3])
+    kernels.stencil_last[0][WAYS4][0][2] = <stencil_last_fn> (
+        stencil_last[float, Ways4, Last1x4])
+    kernels.stencil_last[0][PARTED][0][0] = <stencil_last_fn> (
+        stencil_last[float, Parted, Last1x2])
+    kernels.stencil_last[0][PARTED][0][1] = <stencil_last_fn> (
+        stencil_last[float, Parted, Last1x3])
+    kernels.stencil_last[0][PARTED][0][2] = <stencil_last_fn> (
+        stencil_last[float, Parted, Last1x4])
+    kernels.stencil_last[0][PARTED][1][0] = <stencil_last_fn> (
+        stencil_last[float, Parted, Last2x2])
+    kernels.stencil_last[0][PARTED][1][1] = <stencil_last_fn> (
+        stencil_last[float, Parted, Last2x3])
+    kernels.stencil_last[0][PARTED][1][2] = <stencil_last_fn> (
+        stencil_last[float, Parted, Last2x4])
+    kernels.stencil_last[0][MORE2][0][0] = <stencil_last_fn> (
+        stencil_last[float, More2, Last1x2])
+    kernels.stencil_last[0][MORE2][0][1] = <stencil_last_fn> (
+        stencil_last[float, More2, Last1x3])
+    kernels.stencil_last[0][MORE2][0][2] = <stencil_last_fn> (
+        stencil_last[float, More2, Last1x4])
+    kernels.stencil_last[0][MORE4][0][0] = <stencil_last_fn> (
+        stencil_last[float, More4, Last1x2])
+    kernels.stencil_last[0][MORE4][0][1] = <stencil_last_fn> (
+        stencil_last[float, More4, Last1x3])
+    kernels.stencil_last[0][MORE4][0][2] = <stencil_last_fn> (
+        stencil_last[float, More4, Last1x4])
+    kernels.stencil_last[1][WAYS2][0][0] = <stencil_last_fn> (
+        stencil_last[double, Ways2, Last1x2])
+    kernels.stencil_last[1][WAYS2][0][1] = <stencil_last_fn> (
+        stencil_last[double, Ways2, Last1x3])
+    kernels.stencil_last[1][WAYS2][0][2] = <stencil_last_fn> (
+        stencil_last[double, Ways2, Last1x4])
+    kernels.stencil_last[1][WAYS2][1][0] = <stencil_last_fn> (
+        stencil_last[double, Ways2, Last2x2])
+    kernels.stencil_last[1][WAYS2][1][1] = <stencil_last_fn> (
+        stencil_last[double, Ways2, Last2x3])
+    kernels.stencil_last[1][WAYS2][1][2] = <stencil_last_fn> (
+        stencil_last[double, Ways2, Last2x4])
+    kernels.stencil_last[1][WAYS4][0][0] = <stencil_last_fn> (
+        stencil_last[double, Ways4, Last1x2])
+    kernels.stencil_last[1][WAYS4][0][1] = <stencil_last_fn> (
+        stencil_last[double, Ways4, Last1x3])
+    kernels.stencil_last[1][WAYS4][0][2] = <stencil_last_fn> (
+        stencil_last[double, Ways4, Last1x4])
+    kernels.stencil_last[1][PARTED][0][0] = <stencil_last_fn> (
+        stencil_last[double, Parted, Last1x2])
+    kernels.stencil_last[1][PARTED][0][1] = <stencil_last_fn> (
+        stencil_last[double, Parted, Last1x3])
+    kernels.stencil_last[1][PARTED][0][2] = <stencil_last_fn> (
+        stencil_last[double, Parted, Last1x4])
+    kernels.stencil_last[1][PARTED][1][0] = <stencil_last_fn> (
+        stencil_last[double, Parted, Last2x2])
+    kernels.stencil_last[1][PARTED][1][1] = <stencil_last_fn> (
+        stencil_last[double, Parted, Last2x3])
+    kernels.stencil_last[1][PARTED][1][2] = <stencil_last_fn> (
+        stencil_last[double, Parted, Last2x4])
+    kernels.stencil_last[1][MORE2][0][0] = <stencil_last_fn> (
+        stencil_last[double, More2, Last1x2])
+    kernels.stencil_last[1][MORE2][0][1] = <stencil_last_fn> (
+        stencil_last[double, More2, Last1x3])
+    kernels.stencil_last[1][MORE2][0][2] = <stencil_last_fn> (
+        stencil_last[double, More2, Last1x4])
+    kernels.stencil_last[1][MORE4][0][0] = <stencil_last_fn> (
+        stencil_last[double, More4, Last1x2])
+    kernels.stencil_last[1][MORE4][0][1] = <stencil_last_fn> (
+        stencil_last[double, More4, Last1x3])
+    kernels.stencil_last[1][MORE4][0][2] = <stencil_last_fn> (
+        stencil_last[double, More4, Last1x4])
     if TALLEST == 8:
         kernels.stencil[0][3][WAYS2][0] = <stencil_fn> stencil[float, Ways2, Narrow8]
         kernels.stencil[0][3][WAYS2][1] = <stencil_fn> stencil[float, Ways2, Wide8]
+        kernels.stencil[0][3][WAYS2][2] = <stencil_fn> stencil[float, Ways2, Wide8]
         kernels.stencil[0][3][WAYS4][0] = <stencil_fn> stencil[float, Ways4, Narrow8]
         kernels.stencil[0][3][WAYS4][1] = <stencil_fn> stencil[float, Ways4, Wide8]
+        kernels.stencil[0][3][WAYS4][2] = <stencil_fn> stencil[float, Ways4, Wide8]
         kernels.stencil[0][3][PARTED][0] = <stencil_fn> stencil[float, Parted, Narrow8]
         kernels.stencil[0][3][PARTED][1] = <stencil_fn> stencil[float, Parted, Wide8]
+        kernels.stencil[0][3][PARTED][2] = <stencil_fn> stencil[float, Parted, Wide8]
         kernels.stencil[0][3][MORE2][0] = <stencil_fn> stencil[float, More2, Narrow8]
         kernels.stencil[0][3][MORE2][1] = <stencil_fn> stencil[float, More2, Wide8]
+        kernels.stencil[0][3][MORE2][2] = <stencil_fn> stencil[float, More2, Wide8]
         kernels.stencil[0][3][MORE4][0] = <stencil_fn> stencil[float, More4, Narrow8]
         kernels.stencil[0][3][MORE4][1] = <stencil_fn> stencil[float, More4, Wide8]
+        kernels.stencil[0][3][MORE4][2] = <stencil_fn> stencil[float, More4, Wide8]
         kernels.stencil[1][3][WAYS2][0] = <stencil_fn> stencil[double, Ways2, Narrow8]
         kernels.stencil[1][3][WAYS2][1] = <stencil_fn> stencil[double, Ways2, Wide8]
+        kernels.stencil[1][3][WAYS2][2] = <stencil_fn> stencil[double, Ways2, Wide8]
         kernels.stencil[1][3][WAYS4][0] = <stencil_fn> stencil[double, Ways4, Narrow8]
         kernels.stencil[1][3][WAYS4][1] = <stencil_fn> stencil[double, Ways4, Wide8]
+        kernels.stencil[1][3][WAYS4][2] = <stencil_fn> stencil[double, Ways4, Wide8]
         kernels.stencil[1][3][PARTED][0] = <stencil_fn> stencil[double, Parted, Narrow8]
         kernels.stencil[1][3][PARTED][1] = <stencil_fn> stencil[double, Parted, Wide8]
+        kernels.stencil[1][3][PARTED][2] = <stencil_fn> stencil[double, Parted, Wide8]
         kernels.stencil[1][3][MORE2][0] = <stencil_fn> stencil[double, More2, Narrow8]
         kernels.stencil[1][3][MORE2][1] = <stencil_fn> stencil[double, More2, Wide8]
+        kernels.stencil[1][3][MORE2][2] = <stencil_fn> stencil[double, More2, Wide8]
         kernels.stencil[1][3][MORE4][0] = <stencil_fn> stencil[double, More4, Narrow8]
         kernels.stencil[1][3][MORE4][1] = <stencil_fn> stencil[double, More4, Wide8]
+        kernels.stencil[1][3][MORE4][2] = <stencil_fn> stencil[double, More4, Wide8]
     kernels.add[0] = <add_fn> add[float]
     kernels.peak[0] = <peak_fn> peak[float]
     kernels.add[1] = <add_fn> add[double]

@@ -1,7 +1,7 @@
 # Sums straight into rows of the result, short ones or streamed ones. Part of _kernels.pxi.
 
-# A stencil's constants, carried by types: rows of accumulators, of one vector or more, and how many
-# phases of the lane axis are woven. `Parted` are two with panels of their own; of `More2` and
+# A stencil's constants, carried by types: rows of accumulators, of one vector, two or more, and how
+# many phases of the lane axis are woven. `Parted` are two with panels of their own; of `More2` and
 # `More4` the first has a tap more.
 cdef struct Wide8:
     char unused
@@ -9,9 +9,13 @@ cdef struct Narrow8:
     char unused
 cdef struct Wide4:
     char unused
+cdef struct Middle4:
+    char unused
 cdef struct Narrow4:
     char unused
 cdef struct Wide2:
+    char unused
+cdef struct Middle2:
     char unused
 cdef struct Narrow2:
     char unused
@@ -20,8 +24,10 @@ ctypedef fused stencil_t:
     Wide8
     Narrow8
     Wide4
+    Middle4
     Narrow4
     Wide2
+    Middle2
     Narrow2
 
 cdef struct Parted:
@@ -40,8 +46,8 @@ ctypedef fused weave_t:
 
 
 cdef inline Py_ssize_t wide_vectors(Py_ssize_t height) noexcept nogil:
-    """Vectors of a wide stencil: two are enough where registers allow for eight rows."""
-    return 2 if TALLEST == 8 or height == 8 else 3 if height == 4 else 4
+    """Vectors of a wide stencil: so many that few rows do not wait for their own sums."""
+    return 2 if height == 8 else 3 if height > TALLEST // 2 else 4
 
 
 cdef inline void weave_row(
@@ -104,13 +110,15 @@ cdef void stencil(
     cdef Py_ssize_t p, u, i, m, j, first, low, high, at_y
     if stencil_t is Wide8 or stencil_t is Narrow8:
         height = 8
-    elif stencil_t is Wide4 or stencil_t is Narrow4:
+    elif stencil_t is Wide4 or stencil_t is Middle4 or stencil_t is Narrow4:
         height = 4
     else:
         height = 2
     vectors = 1
     if stencil_t is Wide8 or stencil_t is Wide4 or stencil_t is Wide2:
         vectors = wide_vectors(height)
+    elif stencil_t is Middle4 or stencil_t is Middle2:
+        vectors = 2
     ways = 4 if weave_t is Ways4 or weave_t is More4 else 2
     lanes = vectors * (4 * VECTOR_FLOATS // size)
     own = height // ways

@@ -23,6 +23,7 @@ cdef struct Geometry:
     bint woven                       # ... all of them, and all phases of the lane axis: whole runs
     bint stencil                     # sums so short that they are stored from where they are made,
     int weave                        # ... how its lane phases are woven,
+    bint stencil_last                # ... channels are neighbours, and woven as well,
     Py_ssize_t stencil_rows          # ... rows of a panel that one output channel has,
     Py_ssize_t products              # ... how long the list of products of all its phases is,
     bint fetched                     # ... into lines fetched before, where no near cache has them

@@ -168,6 +168,21 @@ cdef bint parts_lanes(const Geometry* g) noexcept:
     )
 
 
+cdef inline Py_ssize_t last_sums(const Geometry* g) noexcept:
+    """Rows of all channels that there are registers for, a vector each."""
+    return g.height + 8
+
+
+cdef bint weaves_channels(const Geometry* g) noexcept:
+    """Whether a stencil weaves channels that are neighbours: few ones, of one group or of each."""
+    cdef Py_ssize_t channels = g.groups * g.c_out
+    return (
+        g.by_channel and contiguous(&g.lane) and g.lane.y_step == channels * g.element
+        and (g.c_out == 1 or g.groups == 1 and g.height == MANY_ROWS) and 2 <= channels <= 4
+        and channels * g.lane.stride <= last_sums(g)
+    )
+
+
 cdef bint lines_begin(const Geometry* g) noexcept:
     """Whether each row of a dense result begins with a line of memory."""
     cdef const Axis* a = &g.lane
@@ -197,11 +212,14 @@ cdef bint stencils(const Geometry* g) noexcept:
     if parts_lanes(g):
         lanes = min(lanes, ceil_div(a.n_out, 2))
     return (
-        not g.by_batch and g.interleaved and a.y_step == g.element
+        not g.by_batch
+        and (g.interleaved and a.y_step == g.element or weaves_channels(g))
         and g.compute < N_FLOATS and g.components == 1 and g.element == g.size
         and g.c_out > 0 and 0 < g.c_in <= g.depth_block
         and products <= (STREAMED_PRODUCTS if g.streamed else STENCIL_PRODUCTS)
-        and (not g.streamed or g.height == MANY_ROWS and lines_begin(g))
+        # Rows of channels that are neighbours are held at once.
+        and (g.interleaved or products * g.groups <= STREAMED_PRODUCTS)
+        and (not g.streamed or g.height == MANY_ROWS and (g.by_channel or lines_begin(g)))
         and (a.stride == 2 or a.stride == 4) and a.stride <= g.height
         and (g.joined or parts_lanes(g) or not uneven(a))
         # Rows are not joined, and each may leave some of its lanes empty.
@@ -232,6 +250,14 @@ cdef bint goes_by_pixels(const Geometry* g) noexcept:
     )
 
 
+cdef inline bint doubles(const Geometry* g, Py_ssize_t i) noexcept:
+    """Whether two phases of outer axis i are computed at once for all channels."""
+    return (
+        g.lane.stride == 2 and g.stencil_rows == 2 and g.outer[i].n_phases == 2
+        and 4 * g.groups * g.c_out <= last_sums(g)
+    )
+
+
 cdef int make_sets(Geometry* g, bint in_any_batch) noexcept:
     """Which outer phases share a panel: few output channels take several, so rows are full."""
     cdef Py_ssize_t rows, i, s, c, rest, taps
@@ -243,6 +269,7 @@ cdef int make_sets(Geometry* g, bint in_any_batch) noexcept:
         g.outer[g.joint].n_classes = g.lane.n_classes = 1
     rows = g.c_out * g.components * largest_class(&g.lane)
     g.products = 0
+    g.stencil_last = g.stencil and g.by_channel
     if g.stencil:
         g.products = 2 * g.c_in * g.lane.max_taps
         for i in range(g.n_outer):
@@ -260,6 +287,7 @@ cdef int make_sets(Geometry* g, bint in_any_batch) noexcept:
             merged = (
                 g.outer[i].n_phases in (1, 2, 4) and not uneven(&g.outer[i])
                 and g.stencil_rows * g.outer[i].n_phases <= g.height
+                and (g.outer[i].n_phases == 1 or not g.stencil_last or doubles(g, i))
             )
             g.stencil_rows *= g.outer[i].n_phases if merged else 1
         else:

@@ -60,6 +60,8 @@ cdef void cut_groups(Geometry* g, Cut* cut) noexcept:
         most = min(most, ROWS_BYTES // (taps * slot * lanes))
         # Tasks are made of groups, rows and other positions.
         most = min(most, cut.others * g.groups * cut.rows // cut.wanted)
+        if g.stencil_last:
+            most = g.groups
     g.n_group_blocks = ceil_div(g.groups, max(1, most))
     g.group_block = ceil_div(g.groups, g.n_group_blocks)
     g.n_group_blocks = ceil_div(g.groups, g.group_block)
@@ -183,7 +185,7 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
     g.channel_block = min(g.channel_block, max(g.c_out, 1))
     if g.stencil:
         # Each block is a panel, whose height is a power of two.
-        g.channel_block = g.height // g.stencil_rows
+        g.channel_block = 1 if g.stencil_last else g.height // g.stencil_rows
         while g.c_out % g.channel_block & (g.c_out % g.channel_block - 1):
             g.channel_block >>= 1
     g.n_channel_blocks = ceil_div(g.c_out, g.channel_block)
@@ -195,7 +197,9 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
     # Tasks that share a place read its rows of x again, unless x is laid out anew; a few more of
     # them are worth it where they share out better.
     g.channel_tasks = g.n_channel_blocks
-    if not g.by_batch:
+    if g.stencil_last:
+        g.channel_tasks = 1
+    elif not g.by_batch:
         fewest = min(g.n_channel_blocks, max(1, ceil_div(cut.wanted, max(places, 1))))
         g.channel_tasks = best_shares(places, fewest, g.n_channel_blocks, cut.workers)
     g.tasks = places * g.channel_tasks

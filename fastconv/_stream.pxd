@@ -7,6 +7,13 @@ cdef extern from *:
     #if defined(__SSE2__)
     #include <immintrin.h>
     #endif
+    #if defined(__GNUC__)
+    #define FASTCONV_CALLED __attribute__((__noinline__, __unused__))
+    #define FASTCONV_INLINED __attribute__((__always_inline__))
+    #else
+    #define FASTCONV_CALLED
+    #define FASTCONV_INLINED
+    #endif
     static inline void fastconv_copy_run(char *to, const char *from, Py_ssize_t size) {
         for (; size >= 64; to += 64, from += 64, size -= 64)
             memcpy(to, from, 64);
@@ -17,7 +24,7 @@ cdef extern from *:
         for (; size > 0; to++, from++, size--)
             *to = *from;
     }
-    static inline void fastconv_stream_run(char *to, const char *from, Py_ssize_t size) {
+    FASTCONV_CALLED static void fastconv_stream_run(char *to, const char *from, Py_ssize_t size) {
     #if defined(__SSE2__)
         Py_ssize_t head = (Py_ssize_t)(-(uintptr_t)to % 64);
         head = head < size ? head : size;
@@ -37,7 +44,7 @@ cdef extern from *:
     #endif
         fastconv_copy_run(to, from, size);
     }
-    static inline void fastconv_stream_block(char *to, const char *from, Py_ssize_t size) {
+    FASTCONV_INLINED static inline void fastconv_stream_block(char *to, const char *from, Py_ssize_t size) {
     #if defined(__SSE2__)
         if (size % 64 == 0 && (uintptr_t)to % 64 == 0) {
             #pragma GCC unroll 16

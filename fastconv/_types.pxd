@@ -132,6 +132,13 @@ ctypedef void (*stencil_fn)(
     const void* panel, const Product* products, const void* x, const void* bias,
     char* const* results, const Stencil* s) noexcept nogil
 
+# The same for one or two rows of the result whose channels, two to four, are neighbours as well:
+# each panel has the rows (place, outer phase) of one channel, and channel c of place r of lane u of
+# outer phase i goes to results[i][(u*ways + r)*panels + c]. Lanes begin at 0.
+ctypedef void (*stencil_last_fn)(
+    const void* panel, const Product* products, const void* x, const void* bias,
+    char* const* results, const Stencil* s) noexcept nogil
+
 cdef enum:                 # how a stencil's lane phases are woven
     WAYS2
     WAYS4
@@ -232,8 +239,9 @@ cdef struct KernelTable:
     weave_fn weave[N_FLOATS]
     depthwise_fn depthwise[N_FLOATS]
     pixels_fn pixels[N_FLOATS]
-    stencil_fn stencil[N_FLOATS][N_HEIGHTS][N_WEAVES][2]  # of one vector, and wide ones
+    stencil_fn stencil[N_FLOATS][N_HEIGHTS][N_WEAVES][3]  # of one vector, two, and wide ones
     Py_ssize_t stencil_vectors[N_HEIGHTS]                 # of so many
+    stencil_last_fn stencil_last[N_FLOATS][N_WEAVES][2][3]  # by rows, and channels from two on
     peak_fn peak[N_COMPUTE]
 
 

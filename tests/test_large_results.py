@@ -44,6 +44,13 @@ LAYERS = {
     # with channels last: all phases and channels of a pixel
     "colours": ((1, 5, 400, 410), (5, 3, 4, 4), {"stride": 2, "padding": 1}),
     "depthwise": ((1, 16, 200, 190), (16, 1, 4, 4), {"stride": 2, "padding": 1, "groups": 16}),
+    "three": ((1, 3, 300, 517), (3, 1, 5, 5), {"stride": 2, "padding": 2, "groups": 3}),
+    "three-rows": ((1, 3, 300, 512), (3, 1, 4, 4), {"stride": 2, "padding": 1, "groups": 3}),
+    "two": ((1, 2, 350_001), (2, 1, 9), {"stride": 4, "padding": ((5, 3),), "groups": 2}),
+    "four-of-four": ((1, 4, 330, 360), (4, 1, 4, 4), {"stride": 2, "padding": ((0, 1), (3, 0)),
+                                                     "groups": 4}),
+    "pixels": ((1, 5, 80, 230), (5, 48, 2, 2), {"stride": 2, "padding": ((0, 1), (1, 0))}),
+    "pixels-apart": ((1, 3, 150, 160), (3, 45, 3, 3), {"stride": 2, "padding": 1}),
     "winograd": ((1, 33, 150, 201), (33, 60, 3, 3), {"padding": 1}),
     "winograd-strided": ((1, 34, 95, 180), (34, 26, 4, 4), {"stride": 2, "padding": 1}),
 }
@@ -99,13 +106,21 @@ def test_lines_leave_the_registers(name, isa):
 
 
 @pytest.mark.parametrize("offset", (0, 4, 20, 60))
-@pytest.mark.parametrize("name", (
-    "stride-2", "stride-3", "winograd", "lines", "lines-four", "lines-parted", "lines-beyond"))
-def test_nothing_is_written_beside_a_large_result(name, offset):
+@pytest.mark.parametrize(("name", "channel_axis"), [
+    *((name, 1) for name in (
+        "stride-2", "stride-3", "winograd", "lines", "lines-four", "lines-parted",
+        "lines-beyond")),
+    *((name, -1) for name in (
+        "three", "three-rows", "two", "four-of-four", "pixels", "pixels-apart")),
+])
+def test_nothing_is_written_beside_a_large_result(name, channel_axis, offset):
     shape, w_shape, arguments = LAYERS[name]
     rng = np.random.default_rng(4)
     x = small_integers(rng, (3, *shape[1:])).astype(np.float32)
     w = small_integers(rng, w_shape).astype(np.float32)
+    arguments = arguments | {"channel_axis": channel_axis}
+    if channel_axis == -1:
+        x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
     wanted = fastconv.conv_transpose(x, w, **arguments)
     assert wanted.nbytes >= large_result
     memory = np.full(wanted.nbytes + 256, 0xA5, np.uint8)

@@ -47,6 +47,21 @@ upfirdn_x4   | direct spatial0 4x12 more | direct spatial0 4x24 more | direct sp
 idwt2_db4    | direct spatial1 4x12 even | direct spatial1 4x24 even | direct spatial1 8x48 even
 """
 
+#: How layers of the direct method go where channels are last: "pixels" with lanes along the
+#: channels, or how phases are woven together with them.
+LAST = """
+layer        | baseline | avx2   | avx512
+dcgan_rgb    |          |        |
+unet_up4     | pixels   | pixels | pixels
+maskrcnn     | pixels   | pixels | pixels
+unet3d_up    | pixels   | pixels | pixels
+depthwise_up | pixels   | pixels | pixels
+gray_up4     | even     | even   | even
+pyrup_rgb    |          |        | parted
+upfirdn_x4   | more     | more   | more
+idwt2_db4    | even     | even   | even
+"""
+
 DEFAULTS = {"stride": 1, "padding": 0, "output_padding": 0, "output_size": None, "dilation": 1,
             "groups": 1, "channel_axis": 1}
 WORKERS = (1, 2, 5)
@@ -72,24 +87,44 @@ def route(layer):
     return " ".join(words)
 
 
-def routes():
-    """The table as {layer: {instruction set: words}}."""
+def table(text):
+    """A table as {layer: {instruction set: words}}."""
     head, *rows = [[cell.strip() for cell in line.split("|")] for line in
-                   ROUTES.strip().splitlines()]
+                   text.strip().splitlines()]
     return {name: dict(zip(head[1:], cells, strict=True)) for name, *cells in rows}
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_route_of_each_layer(name, isa):
-    wanted = routes()[name]
+    wanted = table(ROUTES)[name]
     if isa not in wanted:
         pytest.skip(f"the table has no column for {isa}")
     assert route(LAYERS[name]) == wanted[isa]
 
 
+def route_last(layer):
+    """How the direct method computes a layer with channels that are neighbours."""
+    problem = problem_of(layer.x_shape, layer.w_shape, **layer.options)
+    n, c_in, *spatial_in = layer.x_shape
+    pixels = [
+        np.moveaxis(np.empty(shape, layer.dtype), -1, 1).strides
+        for shape in ((n, *spatial_in, c_in), (n, *problem.spatial_out, problem.c_out))]
+    w = np.empty(layer.w_shape, layer.dtype).strides
+    plan = _direct.make_plan(problem, np.dtype(layer.dtype), (pixels[0], w, pixels[1]), 1)
+    return "pixels" if plan.pixelwise else plan.stencil or ""
+
+
+@pytest.mark.parametrize("name", table(LAST))
+def test_every_layer_takes_its_route_with_channels_last(name, isa):
+    wanted = table(LAST)[name]
+    if isa not in wanted:
+        pytest.skip(f"the table has no column for {isa}")
+    assert route_last(LAYERS[name]) == wanted[isa]
+
+
 def test_the_table_is_complete():
-    assert list(routes()) == list(LAYERS)
-    for wanted in routes().values():
+    assert list(table(ROUTES)) == list(LAYERS)
+    for wanted in table(ROUTES).values():
         for words in wanted.values():
             assert words.split()[0] in _methods.METHODS
             assert words.split()[0] != "reference"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import event, given, settings
@@ -15,16 +17,24 @@ AVX512, AVX2 = (16, 8), (8, 4)
 MIB = 1 << 20
 
 
-def stencil(x, w, tile=AVX512, *, dtype="float32", workers=1, strides=None, **geometry):
-    """How the plan weaves such sums, or None."""
+def strides_of(x, w, problem, dtype, last):
+    """Strides of x, w and the result, in C order or with channels that are neighbours in both."""
+    y = (x[0], problem.c_out, *problem.spatial_out)
+    if not last:
+        return tuple(np.empty(shape, dtype).strides for shape in (x, w, y))
+    moved = [
+        np.moveaxis(np.empty((n, *spatial, c), dtype), -1, 1).strides for n, c, *spatial in (x, y)]
+    return moved[0], np.empty(w, dtype).strides, moved[1]
+
+
+def stencil(x, w, tile=AVX512, *, dtype="float32", workers=1, last=False, **geometry):
+    """How the plan weaves such sums, or None; `last`: with channels that are neighbours."""
     dtype = np.dtype(dtype)
     options = {"stride": 2, "padding": 0, "dilation": 1, "groups": 1, **geometry}
     problem = make_problem(
         x, w, options["stride"], options["padding"], 0, None, options["dilation"],
         options["groups"], 1)
-    if strides is None:
-        y = (x[0], problem.c_out, *problem.spatial_out)
-        strides = tuple(np.empty(shape, dtype).strides for shape in (x, w, y))
+    strides = strides_of(x, w, problem, dtype, last)
     kept = _isa.tiles
     _isa.tiles = (tile, tile, tile)
     try:
@@ -63,15 +73,44 @@ def test_which_sums_are_stored_from_where_they_are_made():
     assert stencil(x, (16, 4, 4, 4), dtype="float64", padding=1)
     for dtype in ("float16", "int32", "complex64"):
         assert stencil(x, (16, 4, 4, 4), dtype=dtype, padding=1) is None
-    w = np.empty((16, 4, 4, 4), np.float32).strides
-    last = tuple(
-        np.moveaxis(np.empty(shape, np.float32), -1, 1).strides
-        for shape in ((1, 20, 64, 16), (1, 40, 128, 4)))
-    assert stencil(x, (16, 4, 4, 4), padding=1, strides=(last[0], w, last[1])) is None
     # No output channel, and a window that is wider than what reaches it.
     assert stencil(x, (16, 0, 4, 4), padding=1) is None
     assert stencil((1, 16, 5), (16, 1, 2), padding=-201) is None
     assert stencil((1, 16, 64), (16, 1, 2), padding=-201) == "even"
+
+
+def test_channels_that_are_neighbours():
+    """Two to four of them are woven as well, of one group or of as many."""
+    for channels, woven in ((2, True), (3, True), (4, True), (5, False)):
+        x = (1, channels, 20, 63)
+        w = (channels, 1, 4, 4)
+        assert (stencil(x, w, groups=channels, last=True) == "even") == woven
+        assert (stencil(x, w, groups=channels, last=True, padding=1) == "parted") == woven
+        assert (stencil(x, (channels, channels, 4, 4), last=True) == "even") == woven
+    # Two groups of two channels are neither.
+    assert stencil((1, 4, 20, 63), (4, 2, 4, 4), groups=2) == "even"
+    assert stencil((1, 4, 20, 63), (4, 2, 4, 4), groups=2, last=True) is None
+    # What one output channel is stored like has no channels to weave.
+    assert stencil((1, 4, 20, 63), (4, 1, 4, 4), last=True) == "even"
+    # 64 products, and of streamed results 8192 in all groups.
+    assert stencil((1, 48, 20, 63), (48, 1, 4, 4), groups=3, last=True) == "even"
+    assert stencil((1, 51, 20, 63), (51, 1, 4, 4), groups=3, last=True) is None
+    assert stencil((1, 16, 20, 63), (16, 4, 4, 4), last=True) == "even"
+    assert stencil((1, 17, 20, 63), (17, 4, 4, 4), last=True) is None
+    many = (1, 8192, 512, 1664)
+    assert stencil(many, (8192, 1, 2, 2), groups=4, last=True) == "even"
+    assert stencil((1, 8196, 512, 1664), (8196, 1, 2, 2), groups=4, last=True) is None
+    # Numbers that are converted, and rows with gaps between their pixels.
+    for dtype in ("float16", "int32", "complex64"):
+        assert stencil((1, 3, 20, 63), (3, 1, 4, 4), groups=3, last=True, dtype=dtype) is None
+    # A streamed result may begin anywhere in a line, if there are registers.
+    large = ((1, 3, 600, 999), (3, 1, 4, 4))
+    assert stencil(*large, groups=3, last=True) == "even"
+    assert stencil(*large, AVX2, groups=3, last=True) is None
+    # Half as many registers: one group each, and twelve rows.
+    assert stencil((1, 3, 20, 63), (3, 3, 4, 4), AVX2, last=True) is None
+    assert stencil((1, 3, 20, 63), (3, 1, 8, 8), AVX2, groups=3, stride=4, last=True) == "even"
+    assert stencil((1, 4, 20, 63), (4, 1, 8, 8), AVX2, groups=4, stride=4, last=True) is None
 
 
 def test_streamed_sums_of_any_length():
@@ -141,15 +180,35 @@ def cases(draw):
 )
 def test_exact_and_nothing_else_is_written(
         case, images, groups, c_in, c_out, dtype, workers, biased, seed, isa):
+    with using(isa):
+        check_exact(case, images, groups, c_in, c_out, dtype, workers, biased, seed, False)
+
+
+@settings(max_examples=400)
+@given(
+    cases(), st.sampled_from((1, 2)), st.integers(2, 5), st.sampled_from((1, 2, 4)),
+    st.booleans(), st.sampled_from(("float32", "float64")),
+    st.integers(1, 3), st.booleans(), st.integers(0, 9), st.sampled_from(_isa.supported()),
+)
+def test_exact_with_channels_last(
+        case, images, channels, c_in, grouped, dtype, workers, biased, seed, isa):
+    groups, c_out = (channels, 1) if grouped else (1, channels)
+    with using(isa):
+        check_exact(case, images, groups, c_in, c_out, dtype, workers, biased, seed, True)
+
+
+@contextlib.contextmanager
+def using(isa):
+    """The kernels of one instruction set."""
     before = _isa.active
     _isa.use(isa)
     try:
-        check_exact(case, images, groups, c_in, c_out, dtype, workers, biased, seed)
+        yield
     finally:
         _isa.use(before)
 
 
-def check_exact(case, images, groups, c_in, c_out, dtype, workers, biased, seed):
+def check_exact(case, images, groups, c_in, c_out, dtype, workers, biased, seed, last):
     spatial, kernel, options = case
     rng = np.random.default_rng(seed)
     x = rng.integers(-4, 5, (images, groups * c_in, *spatial)).astype(dtype)
@@ -160,7 +219,11 @@ def check_exact(case, images, groups, c_in, c_out, dtype, workers, biased, seed)
     problem = make_problem(
         x.shape, w.shape, options["stride"], options["padding"], 0, None, options["dilation"],
         groups, 1)
-    event(f"{_direct.contiguous_plan(problem, x.dtype, workers).stencil}")
+    strides = strides_of(x.shape, w.shape, problem, x.dtype, last)
+    event(f"{_direct.make_plan(problem, x.dtype, strides, workers).stencil}")
+    if last:
+        x, wanted = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (x, wanted))
+        options["channel_axis"] = -1
     room = np.full(wanted.size + 64, 77, dtype)
     out = room[32:-32].reshape(wanted.shape)
     fastconv.conv_transpose(x, w, bias, method="direct", workers=workers, out=out, **options)
@@ -204,11 +267,42 @@ def test_same_bits_as_with_accumulators_between(name, dtype, isa):
     assert first.tobytes() == y[:1].tobytes()
 
 
+LAST = {
+    "colours": ((2, 3, 9, 65), (3, 1, 4, 4), {"stride": 2, "padding": 1, "groups": 3}),
+    "pyramid": ((2, 3, 9, 65), (3, 1, 5, 5), {"stride": 2, "padding": 2, "groups": 3}),
+    "two-rows": ((2, 4, 9, 100), (4, 1, 4, 4), {"stride": 2, "groups": 4}),
+    "four": ((2, 3, 9, 61), (3, 1, 16, 16), {"stride": 4, "padding": 6, "groups": 3}),
+    "stereo": ((2, 2, 700), (2, 1, 81), {"stride": 4, "padding": 38, "groups": 2}),
+    "mixed": ((2, 3, 9, 70), (3, 3, 4, 4), {"stride": 2, "padding": 1}),
+    "short": ((2, 2, 9, 12), (2, 1, 3, 3), {"stride": 2, "padding": 1, "groups": 2}),
+}
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+@pytest.mark.parametrize("name", LAST)
+def test_same_bits_with_channels_last(name, dtype, isa):
+    x_shape, w_shape, options = LAST[name]
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal(x_shape).astype(dtype)
+    w = rng.standard_normal(w_shape).astype(dtype)
+    bias = rng.standard_normal(options.get("groups", 1) * w_shape[1]).astype(dtype)
+    if _isa.tiles[0][1] == 8:
+        assert stencil(x_shape, w_shape, _isa.tiles[0], dtype=dtype, last=True, **options)
+    wanted = fastconv.conv_transpose(x, w, bias, method="direct", workers=1, **options)
+    x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    for workers in (1, 2, 5):
+        y = fastconv.conv_transpose(
+            np.repeat(x, workers, 0), w, bias, method="direct", workers=workers, channel_axis=-1,
+            **options)
+        assert np.moveaxis(y[::workers], -1, 1).tobytes() == wanted.tobytes()
+
+
+@pytest.mark.parametrize("last", (False, True))
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding"),
     [(3, 2, 1), (4, 2, 1), (4, 2, (2, -5)), (8, 4, (3, 0)), (81, 4, (38, -7)), (41, 2, 20)],
 )
-def test_pieces_of_one_row(kernel, stride, padding, isa):
+def test_pieces_of_one_row(kernel, stride, padding, last, isa):
     """One long row is cut into tasks: each begins and ends where its neighbour does."""
     rng = np.random.default_rng(kernel)
     x = rng.integers(-4, 5, (1, 2, 60_001)).astype(np.float32)
@@ -217,6 +311,9 @@ def test_pieces_of_one_row(kernel, stride, padding, isa):
     told = fastconv._api.explain(x.shape, w.shape, workers=5, method="direct", **options)
     assert told["tasks"] >= 5
     wanted = fastconv.conv_transpose(x, w, method="reference", **options)
+    if last:
+        x, wanted = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (x, wanted))
+        options["channel_axis"] = -1
     for workers in (1, 2, 5):
         np.testing.assert_array_equal(
             fastconv.conv_transpose(x, w, method="direct", workers=workers, **options), wanted)
@@ -231,6 +328,14 @@ def test_lines_of_a_result_that_no_near_cache_has(isa):
     y = fastconv.conv_transpose(x, w, workers=2, method="direct", **options)
     assert 8 * MIB <= y.nbytes < 20 * MIB
     np.testing.assert_array_equal(y, fastconv.conv_transpose(x, w, method="reference", **options))
+    # Three channels that are neighbours.
+    options["groups"] = 3
+    x, w = x.reshape(3, -1, 256, 1).transpose(3, 1, 2, 0), w[:3]
+    x = np.ascontiguousarray(x)
+    y = fastconv.conv_transpose(x, w, workers=2, method="direct", channel_axis=-1, **options)
+    assert 8 * MIB <= y.nbytes < 20 * MIB
+    wanted = fastconv.conv_transpose(x, w, method="reference", channel_axis=-1, **options)
+    np.testing.assert_array_equal(y, wanted)
 
 
 @pytest.mark.parametrize("value", (np.inf, -np.inf, np.nan))

@@ -1,0 +1,166 @@
+# Short sums straight into rows whose channels are neighbours, too. Part of _kernels.pxi.
+
+# How many rows of the result, and channels of each, carried by a type.
+cdef struct Last1x2:
+    char unused
+cdef struct Last1x3:
+    char unused
+cdef struct Last1x4:
+    char unused
+cdef struct Last2x2:
+    char unused
+cdef struct Last2x3:
+    char unused
+cdef struct Last2x4:
+    char unused
+
+ctypedef fused last_t:
+    Last1x2
+    Last1x3
+    Last1x4
+    Last2x2
+    Last2x3
+    Last2x4
+
+cdef enum:
+    LAST_SUMS = TALLEST + 8   # vectors of accumulators for which there are registers, or fewer
+
+
+cdef inline void weave_channels(
+        const float_t* acc, Py_ssize_t own, Py_ssize_t channels, Py_ssize_t ways,
+        Py_ssize_t lanes, Py_ssize_t row, const float_t* bias, Py_ssize_t bias_step,
+        float_t* to) noexcept nogil:
+    """A row's lane phases of each channel become neighbours, then the channels."""
+    cdef float_t rows[MAX_ACC * VECTOR_FLOATS]
+    cdef Py_ssize_t c, j, n = ways * lanes
+    for c in range(channels):
+        weave_row[float_t](
+            acc + c * own * n, own, ways, lanes, row, bias[c * bias_step], rows + c * n)
+    for j in range(n):
+        to[channels * j] = rows[j]
+        to[channels * j + 1] = rows[n + j]
+        if channels > 2:
+            to[channels * j + 2] = rows[2 * n + j]
+        if channels > 3:
+            to[channels * j + 3] = rows[3 * n + j]
+
+
+cdef inline void store_channels(
+        const float_t* acc, Py_ssize_t own, Py_ssize_t channels, Py_ssize_t ways,
+        Py_ssize_t lanes, Py_ssize_t row, const float_t* bias, char* y, Py_ssize_t low,
+        Py_ssize_t high, bint streamed, const Stencil* s) noexcept nogil:
+    """Positions [low, high) of a row of the result."""
+    cdef float_t block[MAX_ACC * VECTOR_FLOATS]
+    cdef Py_ssize_t pixel = channels * sizeof(float_t), bytes = ways * lanes * pixel, i
+    if low > 0 or high < ways * lanes:
+        weave_channels[float_t](
+            acc, own, channels, ways, lanes, row, bias, s.bias_step, block)
+        low = min(low, high)
+        copy_run(y + low * pixel, <char*> &block[low * channels], (high - low) * pixel)
+    elif streamed:
+        weave_channels[float_t](
+            acc, own, channels, ways, lanes, row, bias, s.bias_step, block)
+        stream_block(y, <char*> block, bytes)
+    else:
+        for i in range(0 if s.ahead == 0 else (bytes + LINE - 1) // LINE):
+            prefetch_result(y + s.ahead + i * LINE)
+        weave_channels[float_t](
+            acc, own, channels, ways, lanes, row, bias, s.bias_step, <float_t*> y)
+
+
+cdef inline void last_tile(
+        const float_t* panel, const Product* products, const float_t* x, const float_t* bias,
+        char** results, const Stencil* s, Py_ssize_t u, bint streamed, Py_ssize_t own,
+        Py_ssize_t channels, Py_ssize_t ways, Py_ssize_t vectors, weave_t* tag) noexcept nogil:
+    """The lanes from u on of all channels; how many are constants."""
+    cdef float_t acc[MAX_ACC * VECTOR_FLOATS]
+    cdef const Product* more = products + s.products[0]
+    cdef const float_t* a[4]
+    cdef const float_t* b[4]
+    cdef Py_ssize_t size = sizeof(float_t), lanes = vectors * (4 * VECTOR_FLOATS // size)
+    cdef Py_ssize_t n = own * ways * lanes, i, c, m, j, weights, at
+    cdef Py_ssize_t sums = own if weave_t is Parted else own * ways
+    cdef Py_ssize_t second = own if weave_t is Parted else 0
+    cdef Py_ssize_t low = max(0, s.skip - u * ways), high = min(ways * lanes, s.end - u * ways)
+    for c in range(channels):
+        a[c] = panel + c * s.panel_step
+        b[c] = x + u + c * s.x_step
+    for j in range(channels * n):
+        acc[j] = 0
+    assume(s.products[0] > 0)
+    for i in range(s.products[0]):
+        weights = products[i].weights
+        at = products[i].x
+        for c in range(channels):
+            for m in range(sums):
+                for j in range(lanes):
+                    acc[c * n + m * lanes + j] += a[c][weights + m] * b[c][at + j]
+    if weave_t is Parted or weave_t is More2 or weave_t is More4:
+        assume(s.products[1] > 0)
+        for i in range(s.products[1]):
+            weights = more[i].weights
+            at = more[i].x
+            for c in range(channels):
+                for m in range(own):
+                    for j in range(lanes):
+                        acc[c * n + (second + m) * lanes + j] += a[c][weights + m] * b[c][at + j]
+    u *= ways * channels * size
+    if results[0] != NULL:
+        store_channels[float_t](
+            acc, own, channels, ways, lanes, 0, bias, results[0] + u, low, high, streamed, s)
+    if own > 1 and results[1] != NULL:
+        store_channels[float_t](
+            acc, own, channels, ways, lanes, 1, bias, results[1] + u, low, high, streamed, s)
+
+
+cdef void stencil_last(
+        const float_t* panel, const Product* products, const float_t* x, const weave_t* biases,
+        last_t** result_rows, const Stencil* s) noexcept nogil:
+    cdef const float_t* bias = <const float_t*> biases
+    cdef char** results = <char**> result_rows
+    cdef float_t* to
+    cdef Py_ssize_t vector = 4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(float_t), u = 0, n, c, i
+    cdef Py_ssize_t own = 1, channels, vectors, pixel
+    cdef Py_ssize_t ways = 4 if weave_t is Ways4 or weave_t is More4 else 2
+    cdef bint streamed = False
+    if last_t is Last2x2 or last_t is Last2x3 or last_t is Last2x4:
+        own = 2
+    if last_t is Last1x2 or last_t is Last2x2:
+        channels = 2
+    elif last_t is Last1x3 or last_t is Last2x3:
+        channels = 3
+    else:
+        channels = 4
+    vectors = max(1, min(2, LAST_SUMS // (own * ways * channels)))
+    pixel = ways * channels * sizeof(float_t)
+    if s.products[0] <= 0:
+        # No tap reaches the row.
+        for i in range(own):
+            for n in range(max(0, s.skip), min(s.stop * ways, s.end)):
+                to = <float_t*> results[i] + n * channels
+                for c in range(channels if results[i] != NULL else 0):
+                    to[c] = bias[c * s.bias_step]
+        return
+    while u < s.stop:
+        if vectors > 1 and s.stop - u > vector:
+            # The last ones are moved back, and some computed twice.
+            if s.stop >= vectors * vector:
+                u = min(u, s.stop - vectors * vector)
+            last_tile[float_t, weave_t](
+                panel, products, x, bias, results, s, u, streamed, own, channels, ways, vectors,
+                NULL)
+            n = vectors * vector
+        else:
+            if s.stop >= vector:
+                u = min(u, s.stop - vector)
+            last_tile[float_t, weave_t](
+                panel, products, x, bias, results, s, u, streamed, own, channels, ways, 1, NULL)
+            n = vector
+        u += n
+        if s.streamed and not streamed and u < s.stop:
+            # What was stored in the usual way goes on to a lane that begins with a line.
+            streamed = True
+            for c in range(n):
+                if <Py_ssize_t> (results[0] + (u - c) * pixel) % LINE == 0:
+                    u -= c
+                    break
