@@ -16,6 +16,7 @@ from libc.string cimport memset
 from fastconv._arith cimport ceil_div, clip, floor_div, gcd, round_up
 from fastconv._memory cimport Buffer, Memory, enter_fenv, fenv_t, kernel_table, leave_fenv
 from fastconv._prefetch cimport prefetch_far
+from fastconv._stream cimport copy_run
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
     LINE, MAX_AXES, QUAD, TALL_VECTORS, KernelTable, Load, Run, Store, log2_height, one_row,
@@ -36,6 +37,9 @@ cdef enum:
     OVERLAP = 8                 # times as long as what it has in common with the next
     PACK_PIXELS = 64            # of a packing task, a multiple of the tallest tile's rows ...
     PACK_CHANNELS = 256         # ... and its input channels
+    COPIED_PIXELS = 32          # that are worth a copy of a tile's weights where rows are few,
+    FEW_ROWS = 4                # ... those of a tile,
+    COPIED_BYTES = MAX_DEPTH * TALL_VECTORS * 32  # ... and its bytes
     LONG_RUN = 16               # vectors in a row that are worth one more, to be aligned
     TURNED_TAPS = 8             # of the last axis that are worth turning a result for,
     TURNED_CHANNELS = 64        # ... output channels of a block at most,
@@ -65,7 +69,8 @@ cdef struct Columns:
     char* scratch         # of one worker: columns, then the rows their pixels are in
     Py_ssize_t capacity   # vectors of columns in a block
     Py_ssize_t depth      # input channels that are multiplied at a time
-    Py_ssize_t turned_at  # where turned results begin in the scratch of a worker
+    Py_ssize_t copied_at  # where copies of weights begin in the scratch of a worker,
+    Py_ssize_t turned_at  # ... and turned results
     Py_ssize_t fills      # tasks that write the bias
     Py_ssize_t fill_axes, fill_length    # axes over runs of the result, their length
 
@@ -243,6 +248,20 @@ cdef void next_block(const Columns* c, Walk* walk, Block* block) noexcept nogil:
         left -= vectors
 
 
+cdef const void* copy_weights(
+        const Columns* c, const char* row, Py_ssize_t depth, Py_ssize_t width) noexcept nogil:
+    """Rows of a tile's weights next to each other.
+
+    Where they are a power of two of bytes apart, few of them fit into the first-level cache at a
+    time, from which tiles of few rows read them again and again.
+    """
+    cdef char* to = c.scratch + c.copied_at
+    cdef Py_ssize_t k
+    for k in range(depth):
+        copy_run(to + k * width * c.size, row + k * c.total * c.size, width * c.size)
+    return to
+
+
 cdef void multiply(
         const Columns* c, const char* w, const char* panels, Py_ssize_t n, const Block* block,
         const Block* following) noexcept nogil:
@@ -254,7 +273,8 @@ cdef void multiply(
     cdef Py_ssize_t ci = 0, calls = 0, depth, width, i, j, m = 0, height, ahead, rows, due
     cdef const Block* fetched
     cdef const void* row
-    cdef Py_ssize_t no_tap = 0
+    cdef Py_ssize_t no_tap = 0, pitch = c.total
+    cdef bint copied = c.height <= FEW_ROWS and n >= COPIED_PIXELS
     cdef const char* at
     cdef const char* end
     cdef char* acc
@@ -272,6 +292,9 @@ cdef void multiply(
         for i in range(block.tiles):
             width = block.vectors[i] * c.vector
             row = w + (ci * c.total + block.first[i]) * c.size
+            if copied:
+                row = copy_weights(c, <const char*> row, depth, width)
+                pitch = width
             m = 0
             while m < n:
                 due += rows
@@ -289,7 +312,7 @@ cdef void multiply(
                 height = panel_height(c.height, n - m)
                 c.k.tile[c.compute][log2_height(height)][block.vectors[i] - 1](
                     panels + (m * c.c_in + ci * height) * c.size, 0, &no_tap, &row, 1, 1, 0, 0,
-                    depth, c.total, 1, acc, width, ci > 0, 1,
+                    depth, pitch, 1, acc, width, ci > 0, 1,
                 )
                 acc += height * width * c.size
                 m += height
@@ -514,8 +537,10 @@ def worker_bytes(problem, Py_ssize_t images, Py_ssize_t vector, Py_ssize_t size)
     pixels = count_pixels(problem, images)
     places = sizeof(Row) + (len(problem.kernel) - 1) * sizeof(Py_ssize_t)
     columns = block_vectors(pixels) * vector
-    return round_up(min(pixels, PIXELS) * (columns * size + places), LINE) + turned_bytes(
-        problem, images)
+    return (
+        round_up(min(pixels, PIXELS) * (columns * size + places), LINE) + COPIED_BYTES
+        + turned_bytes(problem, images)
+    )
 
 
 cdef Py_ssize_t turned_bytes(problem, Py_ssize_t images) except -1:
@@ -590,6 +615,7 @@ def run(
     firsts = packs + c.fills
     bytes = worker_bytes(problem, c.images, c.vector, c.size)
     c.turned_at = bytes - turned_bytes(problem, c.images)
+    c.copied_at = c.turned_at - COPIED_BYTES
     a = panel_bytes(problem, c.images, c.size)
     scratch = Memory(a + workers * bytes)
     c.panels = scratch.start

@@ -189,3 +189,18 @@ def test_same_bits_with_channels_last(x, w, options, dtype, isa):
                 **options_out)
             assert np.moveaxis(y, -1, 1).tobytes() == wanted.tobytes()
         assert (room[..., 0] == 77).all() and (room[..., -2:] == 77).all()
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+@pytest.mark.parametrize("taps", (1024, 37, 16))
+def test_both_sides_of_copied_weights(taps, dtype, isa):
+    """From 32 pixels on a tile of few rows multiplies a copy: with the same bits."""
+    rng = np.random.default_rng(taps)
+    x = rng.standard_normal((1, 300, 71)).astype(dtype)
+    w = rng.standard_normal((300, 3, taps)).astype(dtype)
+    options = {"stride": taps, "method": "col2im"}
+    few = [fastconv.conv_transpose(x[..., i : i + 1], w, **options) for i in range(71)]
+    for pixels in (31, 32, 33, 71):
+        for workers in (1, 2):
+            y = fastconv.conv_transpose(x[..., :pixels], w, workers=workers, **options)
+            assert y.tobytes() == np.concatenate(few[:pixels], -1).tobytes()
