@@ -15,7 +15,7 @@ from fastconv._team cimport team_barrier
 from fastconv._types cimport (
     MAX_AXES, MAX_WOVEN, PARTED, QUAD, Axis, KernelTable, Load, Product, Run, Stencil,
     Store, class_first, class_size, log2_height, longer_phases, one_row, panel_height,
-    phase_taps, stencil_fn, tile_vectors, uneven,
+    phase_taps, tile_vectors, uneven,
 )
 
 cdef enum:

@@ -30,7 +30,7 @@ cdef enum:
     MOST_OUTPUTS = 3          # of a tile along an axis
     MAX_PHASES = WOVEN_SOURCES // MOST_OUTPUTS
     MAX_SHIFT = DEALT_PARTS // MOST_OUTPUTS    # their lanes must fit into the narrowest task, too
-    INPUT_CHANNELS = 8        # input channels that are transformed at a time
+    NEAR_ROW = 1 << 15        # bytes between the first and the last of a row that stays near
     PACK_CHANNELS = 64        # input channels that one packing task takes
     LEAST_LANES = 64          # bytes of lanes that every instruction set can do with
     WINDOW_BYTES = 5 << 19    # transformed windows of a task
@@ -332,6 +332,11 @@ cdef void run_task(
     leave_fenv(&caller)
 
 
+cdef inline Py_ssize_t input_channels(const Call* c) noexcept nogil:
+    """Input channels that are transformed at a time: a line of them, where they are neighbours."""
+    return LINE // c.size
+
+
 cdef inline Py_ssize_t load_tasks(const Call* c, Py_ssize_t block) noexcept nogil:
     """Tasks that transform the windows of a group, before its first block."""
     if not c.sharing or block % c.blocks:
@@ -355,11 +360,11 @@ cdef void lay_out(Call* c) noexcept:
     if c.by_batch:
         width = (columns * c.cols.outputs + MOST_OUTPUTS) * IMAGES
     c.windows_bytes = round_up(c.points * (c.c_in * lanes * c.size + PAD), 64)
-    c.input_bytes = round_up(2 * c.rows.points * INPUT_CHANNELS * width * c.size, 64)
+    c.input_bytes = round_up(2 * c.rows.points * input_channels(c) * width * c.size, 64)
     # Some more, for the vectors that are read beyond the last window.
     c.input_bytes += 64
     # Weights are transformed in the place of products: 64 numbers for each of 9 taps.
-    c.products_bytes = c.points * max(rows * lanes, INPUT_CHANNELS * c.height) * c.size
+    c.products_bytes = c.points * max(rows * lanes, input_channels(c) * c.height) * c.size
     c.products_bytes = round_up(c.products_bytes, 64)
     c.half_bytes = c.products_bytes
     c.results_bytes = round_up(c.phases * c.channels * c.outputs * lanes * c.size, 64)

@@ -23,6 +23,23 @@ cdef inline Segment segment_at(
     return s
 
 
+cdef void tell_apart(
+        const Call* c, const char* x, Py_ssize_t channels, Py_ssize_t rows, Py_ssize_t count,
+        char* dst, Load* load) noexcept nogil:
+    """Rows of channels that are neighbours, each by itself.
+
+    Lines of a long row, one for each number of a channel, are read again for the next channel, but
+    not all of them are in the first-level cache by then.
+    """
+    load.channel_step, load.lane_step = c.x_channel, c.cols.axis.x_step
+    load.row_step = c.rows.axis.shift * c.rows.axis.x_step
+    load.component_step = load.before = 0
+    load.channels, load.components, load.rows = channels, 1, rows
+    load.n = load.width = load.pitch = count
+    load.slot = channels * count
+    c.k.load[c.code](x, dst, load)
+
+
 cdef void load_segment(
         const Call* c, const Segment* s, Py_ssize_t group, Py_ssize_t lanes,
         Py_ssize_t point_step, Py_ssize_t ci, Py_ssize_t stop) noexcept nogil:
@@ -43,20 +60,31 @@ cdef void load_segment(
     cdef Py_ssize_t low = clip(ceil_div(-row, a.shift), 0, c.rows.points)
     cdef Py_ssize_t high = clip(ceil_div(a.n_in - row, a.shift), low, c.rows.points)
     cdef Py_ssize_t offsets[4]
+    cdef Load load
+    cdef const char* src
     cdef const char* x = c.x + s.image * c.x_image + group * c.c_in * c.x_channel
     cdef char* half
     x += max(col, 0) * b.x_step
     while ci < stop:
-        n = min(INPUT_CHANNELS, stop - ci)
+        n = min(input_channels(c), stop - ci)
         row_step = n * pitch
         for i in range(c.rows.points):
             offsets[i] = i * row_step
         memset(c.input, 0, low * row_step * c.size)
         if high > low:
+            src = x + ci * c.x_channel + (row + low * a.shift) * a.x_step
+            load.channel_step, load.lane_step = c.x_channel, b.x_step
+            load.row_step = a.shift * a.x_step
+            if c.x_channel == c.size and c.size == sizeof(float) and count * b.x_step >= NEAR_ROW:
+                # Where what is transformed goes afterwards.
+                half = c.input + c.rows.points * row_step * c.size
+                tell_apart(c, src, n, high - low, count, half, &load)
+                src = half
+                load.channel_step, load.lane_step = load.pitch * c.size, c.size
+                load.row_step = load.slot * c.size
             c.k.deal[c.compute](
-                x + ci * c.x_channel + (row + low * a.shift) * a.x_step, c.x_channel, n,
-                a.shift * a.x_step, high - low, b.x_step, count, before, parts, part_pitch,
-                c.input + low * row_step * c.size, row_step,
+                src, load.channel_step, n, load.row_step, high - low, load.lane_step, count,
+                before, parts, part_pitch, c.input + low * row_step * c.size, row_step,
             )
         memset(
             c.input + high * row_step * c.size, 0, (c.rows.points - high) * row_step * c.size)
@@ -132,7 +160,7 @@ cdef void load_images(
         offsets[i] = i * c.rows.axis.shift * c.image_blocks * c.c_in * pitch
         places[i] = i * IMAGES
     while ci < stop:
-        n = min(INPUT_CHANNELS, stop - ci)
+        n = min(input_channels(c), stop - ci)
         half = relaid_at(c, group, row, s.image, ci) + s.column * c.cols.outputs * IMAGES * c.size
         if c.rows.scheme != F11:
             half_pitch, half_step = width, n * width

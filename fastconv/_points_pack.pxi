@@ -61,7 +61,7 @@ cdef void pack_task(const Call* c, Py_ssize_t block, Py_ssize_t task) noexcept n
     cdef char* to
     cdef Class k
     while ci < stop:
-        n = min(INPUT_CHANNELS, stop - ci)
+        n = min(input_channels(c), stop - ci)
         w = c.w + (group * c.c_in + ci) * c.w_in + channel * c.w_out
         to = c.packed + task // parts * c.unit_numbers * c.size
         for number in range(c.rows.axis.n_classes * c.cols.axis.n_classes):

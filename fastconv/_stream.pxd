@@ -24,7 +24,8 @@ cdef extern from *:
         for (; size > 0; to++, from++, size--)
             *to = *from;
     }
-    FASTCONV_CALLED static void fastconv_stream_run(char *to, const char *from, Py_ssize_t size) {
+    FASTCONV_CALLED
+    static void fastconv_stream_run(char *to, const char *from, Py_ssize_t size) {
     #if defined(__SSE2__)
         Py_ssize_t head = (Py_ssize_t)(-(uintptr_t)to % 64);
         head = head < size ? head : size;
@@ -44,7 +45,8 @@ cdef extern from *:
     #endif
         fastconv_copy_run(to, from, size);
     }
-    FASTCONV_INLINED static inline void fastconv_stream_block(char *to, const char *from, Py_ssize_t size) {
+    FASTCONV_INLINED
+    static inline void fastconv_stream_block(char *to, const char *from, Py_ssize_t size) {
     #if defined(__SSE2__)
         if (size % 64 == 0 && (uintptr_t)to % 64 == 0) {
             #pragma GCC unroll 16
