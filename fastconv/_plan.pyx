@@ -43,8 +43,10 @@ cdef enum:
     LEAST_INSIDE = 7            # and pixels of a row that have all taps
     STENCIL_PRODUCTS = 64       # products of a sum that is stored from where it is made, ...
     STREAMED_PRODUCTS = 1 << 13  # ... or so many where the result is streamed,
+    STREAMED_FEW = 32           # ... or these with few registers,
     STENCIL_GAIN = 3            # and how many cost as much as accumulators between
-    MANY_ROWS = 8               # rows of the tallest tile where registers are many
+    MANY_ROWS = 8               # rows of the tallest tile where registers are many,
+    FEW_CHANNELS = 2            # and output channels of a group that are few
     FETCHED_RESULT = 1 << 23    # bytes of a result whose lines are fetched before, there
     JOINED_TILES = 4            # tall tiles that the rows of joined phases fill at most,
     JOINED_DEPTH = 16           # and products of each sum that they have in common at least
@@ -160,11 +162,16 @@ cdef bint short_rows(const Geometry* g) noexcept:
 cdef bint parts_lanes(const Geometry* g) noexcept:
     """Whether a stencil takes two lane phases apart: they may begin anywhere in the window.
 
-    Each is half as many rows then, so there must be registers for more.
+    Each is half as many rows then, which has to be worth what is read again where they have equally
+    many taps, and where registers are few.
     """
     return (
-        g.lane.stride == 2 and not g.joined and g.height == MANY_ROWS
-        and (uneven(&g.lane) or g.lane.crop > 0 and g.lane.crop % 2 != 0)
+        g.lane.stride == 2 and not g.joined
+        and (
+            uneven(&g.lane)
+            or g.lane.crop > 0 and g.lane.crop % 2 != 0
+            and (g.height == MANY_ROWS or g.c_out <= FEW_CHANNELS)
+        )
     )
 
 
@@ -196,6 +203,17 @@ cdef bint lines_begin(const Geometry* g) noexcept:
     )
 
 
+cdef bint streams(const Geometry* g, Py_ssize_t products) noexcept:
+    """Whether lines of a streamed result leave from where sums of so many products are made.
+
+    Where registers are few they do if the sums are short and a line is two vectors at most.
+    """
+    return (g.by_channel or lines_begin(g)) and (
+        g.height == MANY_ROWS
+        or products <= STREAMED_FEW and 2 * g.vector * g.size >= LINE
+    )
+
+
 cdef bint stencils(const Geometry* g) noexcept:
     """Whether sums are stored from where they are made.
 
@@ -219,7 +237,7 @@ cdef bint stencils(const Geometry* g) noexcept:
         and products <= (STREAMED_PRODUCTS if g.streamed else STENCIL_PRODUCTS)
         # Rows of channels that are neighbours are held at once.
         and (g.interleaved or products * g.groups <= STREAMED_PRODUCTS)
-        and (not g.streamed or g.height == MANY_ROWS and (g.by_channel or lines_begin(g)))
+        and (not g.streamed or streams(g, products))
         and (a.stride == 2 or a.stride == 4) and a.stride <= g.height
         and (g.joined or parts_lanes(g) or not uneven(a))
         # Rows are not joined, and each may leave some of its lanes empty.

@@ -11,13 +11,7 @@ cdef extern from *:
     #define fastconv_prefetch_far(p) ((void) (p))
     #define fastconv_prefetch_result(p) ((void) (p))
     #endif
-    #if defined(__GNUC__)
-    #define fastconv_assume(c) do { if (!(c)) __builtin_unreachable(); } while (0)
-    #else
-    #define fastconv_assume(c) ((void) (c))
-    #endif
     """
-    void assume "fastconv_assume"(bint c) noexcept nogil
     void prefetch "fastconv_prefetch"(const void* p) noexcept nogil
     # ... into the second-level cache only.
     void prefetch_far "fastconv_prefetch_far"(const void* p) noexcept nogil

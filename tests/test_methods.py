@@ -36,13 +36,13 @@ fsrcnn_x3    | direct spatial1 4x12      | direct spatial1 4x24      | direct sp
 compress_k5  | winograd tiles 4x12       | winograd tiles 4x24       | winograd tiles 8x48
 decoder_k3s1 | winograd tiles 4x12       | winograd tiles 4x24       | winograd tiles 8x48
 dilated      | winograd tiles 4x12       | winograd tiles 4x24       | winograd tiles 8x48
-depthwise_up | direct spatial1 4x12 even | direct spatial1 4x24 even | direct spatial1 8x48 parted
+depthwise_up | direct spatial1 4x12 parted | direct spatial1 4x24 parted | direct spatial1 8x48 parted
 hifigan_1    | col2im 4x12               | col2im 4x24               | col2im 8x48
 hifigan_4    | winograd tiles 4x12       | winograd tiles 4x24       | winograd tiles 8x48
 istft        | col2im 4x12               | col2im 4x24               | col2im 8x48
 f64_k4s2     | winograd tiles 4x6        | winograd tiles 4x12       | winograd tiles 8x24
 gray_up4     | direct spatial1 4x12 even | direct spatial1 4x24 even | direct spatial1 8x48 even
-pyrup_rgb    | direct spatial1 4x12      | direct spatial1 4x24      | direct spatial1 8x48 parted
+pyrup_rgb    | direct spatial1 4x12      | direct spatial1 4x24 parted | direct spatial1 8x48 parted
 upfirdn_x4   | direct spatial0 4x12 more | direct spatial0 4x24 more | direct spatial0 8x48 more
 idwt2_db4    | direct spatial1 4x12 even | direct spatial1 4x24 even | direct spatial1 8x48 even
 """
@@ -57,7 +57,7 @@ maskrcnn     | pixels   | pixels | pixels
 unet3d_up    | pixels   | pixels | pixels
 depthwise_up | pixels   | pixels | pixels
 gray_up4     | even     | even   | even
-pyrup_rgb    |          |        | parted
+pyrup_rgb    |          | parted | parted
 upfirdn_x4   | more     | more   | more
 idwt2_db4    | even     | even   | even
 """

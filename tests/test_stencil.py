@@ -13,7 +13,7 @@ import fastconv
 from fastconv import _direct, _isa
 from fastconv._problem import make_problem
 
-AVX512, AVX2 = (16, 8), (8, 4)
+AVX512, AVX2, BASELINE = (16, 8), (8, 4), (4, 4)
 MIB = 1 << 20
 
 
@@ -53,9 +53,11 @@ def test_how_phases_are_woven():
     assert stencil((1, 1, 5000), (1, 1, 81), stride=4) == "more"
     assert stencil((1, 1, 5000), (1, 1, 41), stride=2) == "more"
     assert stencil((1, 1, 5000), (1, 1, 82), stride=4) is None
-    # With half as many registers phases are not taken apart.
-    assert stencil(x, (32, 2, 4, 4), AVX2, groups=16, padding=1) == "even"
-    assert stencil(x, (32, 2, 3, 3), AVX2, groups=16, padding=1) is None
+    # With half as many registers phases of equally many taps are taken apart in groups of two.
+    assert stencil(x, (32, 2, 4, 4), AVX2, groups=16, padding=1) == "parted"
+    assert stencil(x, (32, 3, 4, 4), AVX2, groups=16, padding=1) == "even"
+    assert stencil(x, (32, 3, 4, 4), groups=16, padding=1) == "parted"
+    assert stencil(x, (32, 3, 3, 3), AVX2, groups=16, padding=1) == "parted"
 
 
 def test_which_sums_are_stored_from_where_they_are_made():
@@ -103,10 +105,11 @@ def test_channels_that_are_neighbours():
     # Numbers that are converted, and rows with gaps between their pixels.
     for dtype in ("float16", "int32", "complex64"):
         assert stencil((1, 3, 20, 63), (3, 1, 4, 4), groups=3, last=True, dtype=dtype) is None
-    # A streamed result may begin anywhere in a line, if there are registers.
+    # A streamed result may begin anywhere in a line.
     large = ((1, 3, 600, 999), (3, 1, 4, 4))
-    assert stencil(*large, groups=3, last=True) == "even"
-    assert stencil(*large, AVX2, groups=3, last=True) is None
+    for tile in (AVX512, AVX2):
+        assert stencil(*large, tile, groups=3, last=True) == "even"
+    assert stencil(*large, BASELINE, groups=3, last=True) is None
     # Half as many registers: one group each, and twelve rows.
     assert stencil((1, 3, 20, 63), (3, 3, 4, 4), AVX2, last=True) is None
     assert stencil((1, 3, 20, 63), (3, 1, 8, 8), AVX2, groups=3, stride=4, last=True) == "even"
@@ -129,8 +132,10 @@ def test_streamed_sums_of_any_length():
     # Rows whose first lane begins in the window, as after one stride.
     assert stencil((1, 65, 80, 1024), (65, 8, 8, 8), stride=4, padding=(2, (4, 0))) == "even"
     assert stencil((1, 65, 80, 1024), (65, 8, 8, 8), stride=4, padding=(2, (2, 2))) is None
-    # They need registers.
+    # They need registers: 32 products with half as many, and not with a quarter of a line each.
     assert stencil(large, (65, 16, 2, 2), AVX2) is None
+    for products, tile, woven in ((32, AVX2, "even"), (33, AVX2, None), (1, BASELINE, None)):
+        assert stencil((1, products, 80, 1024), (products, 16, 2, 2), tile) == woven
 
 
 def test_scratch_is_small():
@@ -249,9 +254,7 @@ def test_same_bits_as_with_accumulators_between(name, dtype, isa):
     x = rng.standard_normal(x_shape).astype(dtype)
     w = rng.standard_normal(w_shape).astype(dtype)
     bias = rng.standard_normal(options["groups"] * w_shape[1]).astype(dtype)
-    tall = _isa.tiles[0][1] == 8
-    way = {"four": "even", "cut": "parted" if tall else "even", "more": "more",
-           "parted": "parted" if tall else None}.get(name, "even")
+    way = {"cut": "parted", "more": "more", "parted": "parted"}.get(name, "even")
     assert stencil(x_shape, w_shape, _isa.tiles[0], dtype=dtype, **options) == way
     y = fastconv.conv_transpose(x, w, bias, method="direct", workers=1, **options)
     # Into a result with room between its elements, which is not stored that way.

@@ -1,0 +1,150 @@
+# The table of all kernels of an instruction set. Part of _kernels.pxi.
+
+cdef KernelTable kernels
+
+
+cdef void fill_real(Py_ssize_t compute, real_t* tag) noexcept:
+    """What there is for every compute type."""
+    kernels.lanes[compute] = 4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(real_t)
+    kernels.add[compute] = <add_fn> add[real_t]
+    kernels.peak[compute] = <peak_fn> peak[real_t]
+    kernels.tile[compute][0][0] = <tile_fn> tile[real_t, Tile1x1]
+    kernels.tile[compute][0][1] = <tile_fn> tile[real_t, Tile1x2]
+    kernels.tile[compute][0][2] = <tile_fn> tile[real_t, Tile1x3]
+    kernels.tile[compute][1][0] = <tile_fn> tile[real_t, Tile2x1]
+    kernels.tile[compute][1][1] = <tile_fn> tile[real_t, Tile2x2]
+    kernels.tile[compute][1][2] = <tile_fn> tile[real_t, Tile2x3]
+    kernels.tile[compute][2][0] = <tile_fn> tile[real_t, Tile4x1]
+    kernels.tile[compute][2][1] = <tile_fn> tile[real_t, Tile4x2]
+    kernels.tile[compute][2][2] = <tile_fn> tile[real_t, Tile4x3]
+    kernels.tile[compute][3][0] = <tile_fn> tile[real_t, Tile8x1]
+    kernels.tile[compute][3][1] = <tile_fn> tile[real_t, Tile8x2]
+    kernels.tile[compute][3][2] = <tile_fn> tile[real_t, Tile8x3]
+    kernels.tile[compute][0][3] = <tile_fn> tile[real_t, Tile1x4]
+    kernels.tile[compute][0][4] = <tile_fn> tile[real_t, Tile1x5]
+    kernels.tile[compute][0][5] = <tile_fn> tile[real_t, Tile1x6]
+    kernels.tile[compute][1][3] = <tile_fn> tile[real_t, Tile2x4]
+    kernels.tile[compute][1][4] = <tile_fn> tile[real_t, Tile2x5]
+    kernels.tile[compute][1][5] = <tile_fn> tile[real_t, Tile2x6]
+
+
+cdef void fill_last(
+        Py_ssize_t compute, Py_ssize_t weave, float_t* tag, weave_t* weave_tag) noexcept:
+    """One way to weave the lane phases of channels that are neighbours."""
+    kernels.stencil_last[compute][weave][0][0] = <stencil_last_fn> (
+        stencil_last[float_t, weave_t, Last1x2])
+    kernels.stencil_last[compute][weave][0][1] = <stencil_last_fn> (
+        stencil_last[float_t, weave_t, Last1x3])
+    kernels.stencil_last[compute][weave][0][2] = <stencil_last_fn> (
+        stencil_last[float_t, weave_t, Last1x4])
+    if weave_t is Ways2 or weave_t is Parted:
+        kernels.stencil_last[compute][weave][1][0] = <stencil_last_fn> (
+            stencil_last[float_t, weave_t, Last2x2])
+        kernels.stencil_last[compute][weave][1][1] = <stencil_last_fn> (
+            stencil_last[float_t, weave_t, Last2x3])
+        kernels.stencil_last[compute][weave][1][2] = <stencil_last_fn> (
+            stencil_last[float_t, weave_t, Last2x4])
+
+
+cdef void fill_float(Py_ssize_t compute, float_t* tag) noexcept:
+    """What there is for float32 and float64 only."""
+    kernels.deal[compute] = <deal_fn> deal[float_t]
+    kernels.transform_input[compute] = <transform_input_fn> transform_input[float_t]
+    kernels.transform_filter[compute] = <transform_filter_fn> transform_filter[float_t]
+    kernels.transform_output[compute] = <transform_output_fn> transform_output[float_t]
+    kernels.weave[compute] = <weave_fn> weave[float_t]
+    kernels.depthwise[compute] = <depthwise_fn> depthwise[float_t]
+    kernels.pixels[compute] = <pixels_fn> pixels[float_t]
+    fill_last[float_t, Ways2](compute, WAYS2, NULL, NULL)
+    fill_last[float_t, Ways4](compute, WAYS4, NULL, NULL)
+    fill_last[float_t, Parted](compute, PARTED, NULL, NULL)
+    fill_last[float_t, More2](compute, MORE2, NULL, NULL)
+    fill_last[float_t, More4](compute, MORE4, NULL, NULL)
+    kernels.stencil[compute][1][WAYS2][0] = <stencil_fn> stencil[float_t, Ways2, Narrow2]
+    kernels.stencil[compute][1][WAYS2][1] = <stencil_fn> stencil[float_t, Ways2, Middle2]
+    kernels.stencil[compute][1][WAYS2][2] = <stencil_fn> stencil[float_t, Ways2, Wide2]
+    kernels.stencil[compute][1][PARTED][0] = <stencil_fn> stencil[float_t, Parted, Narrow2]
+    kernels.stencil[compute][1][PARTED][1] = <stencil_fn> stencil[float_t, Parted, Middle2]
+    kernels.stencil[compute][1][PARTED][2] = <stencil_fn> stencil[float_t, Parted, Wide2]
+    kernels.stencil[compute][1][MORE2][0] = <stencil_fn> stencil[float_t, More2, Narrow2]
+    kernels.stencil[compute][1][MORE2][1] = <stencil_fn> stencil[float_t, More2, Middle2]
+    kernels.stencil[compute][1][MORE2][2] = <stencil_fn> stencil[float_t, More2, Wide2]
+    kernels.stencil[compute][2][WAYS2][0] = <stencil_fn> stencil[float_t, Ways2, Narrow4]
+    kernels.stencil[compute][2][WAYS2][1] = <stencil_fn> stencil[float_t, Ways2, Middle4]
+    kernels.stencil[compute][2][WAYS2][2] = <stencil_fn> stencil[float_t, Ways2, Wide4]
+    kernels.stencil[compute][2][WAYS4][0] = <stencil_fn> stencil[float_t, Ways4, Narrow4]
+    kernels.stencil[compute][2][WAYS4][1] = <stencil_fn> stencil[float_t, Ways4, Middle4]
+    kernels.stencil[compute][2][WAYS4][2] = <stencil_fn> stencil[float_t, Ways4, Wide4]
+    kernels.stencil[compute][2][PARTED][0] = <stencil_fn> stencil[float_t, Parted, Narrow4]
+    kernels.stencil[compute][2][PARTED][1] = <stencil_fn> stencil[float_t, Parted, Middle4]
+    kernels.stencil[compute][2][PARTED][2] = <stencil_fn> stencil[float_t, Parted, Wide4]
+    kernels.stencil[compute][2][MORE2][0] = <stencil_fn> stencil[float_t, More2, Narrow4]
+    kernels.stencil[compute][2][MORE2][1] = <stencil_fn> stencil[float_t, More2, Middle4]
+    kernels.stencil[compute][2][MORE2][2] = <stencil_fn> stencil[float_t, More2, Wide4]
+    kernels.stencil[compute][2][MORE4][0] = <stencil_fn> stencil[float_t, More4, Narrow4]
+    kernels.stencil[compute][2][MORE4][1] = <stencil_fn> stencil[float_t, More4, Middle4]
+    kernels.stencil[compute][2][MORE4][2] = <stencil_fn> stencil[float_t, More4, Wide4]
+    if TALLEST == 8:
+        kernels.stencil[compute][3][WAYS2][0] = <stencil_fn> stencil[float_t, Ways2, Narrow8]
+        kernels.stencil[compute][3][WAYS2][1] = <stencil_fn> stencil[float_t, Ways2, Wide8]
+        kernels.stencil[compute][3][WAYS2][2] = <stencil_fn> stencil[float_t, Ways2, Wide8]
+        kernels.stencil[compute][3][WAYS4][0] = <stencil_fn> stencil[float_t, Ways4, Narrow8]
+        kernels.stencil[compute][3][WAYS4][1] = <stencil_fn> stencil[float_t, Ways4, Wide8]
+        kernels.stencil[compute][3][WAYS4][2] = <stencil_fn> stencil[float_t, Ways4, Wide8]
+        kernels.stencil[compute][3][PARTED][0] = <stencil_fn> stencil[float_t, Parted, Narrow8]
+        kernels.stencil[compute][3][PARTED][1] = <stencil_fn> stencil[float_t, Parted, Wide8]
+        kernels.stencil[compute][3][PARTED][2] = <stencil_fn> stencil[float_t, Parted, Wide8]
+        kernels.stencil[compute][3][MORE2][0] = <stencil_fn> stencil[float_t, More2, Narrow8]
+        kernels.stencil[compute][3][MORE2][1] = <stencil_fn> stencil[float_t, More2, Wide8]
+        kernels.stencil[compute][3][MORE2][2] = <stencil_fn> stencil[float_t, More2, Wide8]
+        kernels.stencil[compute][3][MORE4][0] = <stencil_fn> stencil[float_t, More4, Narrow8]
+        kernels.stencil[compute][3][MORE4][1] = <stencil_fn> stencil[float_t, More4, Wide8]
+        kernels.stencil[compute][3][MORE4][2] = <stencil_fn> stencil[float_t, More4, Wide8]
+
+
+cdef void fill_table() noexcept:
+    kernels.rows = TALLEST
+    kernels.stencil_vectors[1] = wide_vectors(2)
+    kernels.stencil_vectors[2] = wide_vectors(4)
+    kernels.stencil_vectors[3] = wide_vectors(8)
+    kernels.load[0] = <load_fn> load[float, float]
+    kernels.pack[0] = <pack_fn> pack[float, float]
+    kernels.store[0] = <store_fn> store[float, float]
+    kernels.load[1] = <load_fn> load[double, double]
+    kernels.pack[1] = <pack_fn> pack[double, double]
+    kernels.store[1] = <store_fn> store[double, double]
+    kernels.load[2] = <load_fn> load[half_t, float]
+    kernels.pack[2] = <pack_fn> pack[half_t, float]
+    kernels.store[2] = <store_fn> store[float, half_t]
+    kernels.load[3] = <load_fn> load[int8_t, uint64_t]
+    kernels.pack[3] = <pack_fn> pack[int8_t, uint64_t]
+    kernels.store[3] = <store_fn> store[uint64_t, int8_t]
+    kernels.load[4] = <load_fn> load[uint8_t, uint64_t]
+    kernels.pack[4] = <pack_fn> pack[uint8_t, uint64_t]
+    kernels.store[4] = <store_fn> store[uint64_t, uint8_t]
+    kernels.load[5] = <load_fn> load[int16_t, uint64_t]
+    kernels.pack[5] = <pack_fn> pack[int16_t, uint64_t]
+    kernels.store[5] = <store_fn> store[uint64_t, int16_t]
+    kernels.load[6] = <load_fn> load[uint16_t, uint64_t]
+    kernels.pack[6] = <pack_fn> pack[uint16_t, uint64_t]
+    kernels.store[6] = <store_fn> store[uint64_t, uint16_t]
+    kernels.load[7] = <load_fn> load[int32_t, uint64_t]
+    kernels.pack[7] = <pack_fn> pack[int32_t, uint64_t]
+    kernels.store[7] = <store_fn> store[uint64_t, int32_t]
+    kernels.load[8] = <load_fn> load[uint32_t, uint64_t]
+    kernels.pack[8] = <pack_fn> pack[uint32_t, uint64_t]
+    kernels.store[8] = <store_fn> store[uint64_t, uint32_t]
+    kernels.load[9] = <load_fn> load[uint64_t, uint64_t]
+    kernels.pack[9] = <pack_fn> pack[uint64_t, uint64_t]
+    kernels.store[9] = <store_fn> store[uint64_t, uint64_t]
+    kernels.load[10] = <load_fn> load[bool_t, uint64_t]
+    kernels.pack[10] = <pack_fn> pack[bool_t, uint64_t]
+    kernels.store[10] = <store_fn> store[uint64_t, bool_t]
+    fill_real[float](0, NULL)
+    fill_real[double](1, NULL)
+    fill_real[uint64_t](2, NULL)
+    fill_float[float](0, NULL)
+    fill_float[double](1, NULL)
+
+
+fill_table()
