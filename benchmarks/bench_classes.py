@@ -48,11 +48,11 @@ class Classes:
 
 
 class Layouts:
-    """Two classes with other memory layouts of x; the result has the same channel axis."""
+    """Some classes with other memory layouts of x; the result has the same channel axis."""
 
     params = [
         ["contiguous", "channels last", "transposed", "every second", "reversed"],
-        ["dense", "depthwise"],
+        ["dense", "k_equals_s", "depthwise", "colours"],
     ]
     param_names = ["layout", "class"]
     timeout = 60
@@ -88,7 +88,11 @@ class Layouts:
 class InstructionSets:
     """Some classes with each instruction set; the bound is that set's own."""
 
-    params = [ISAS, ["near_peak", "k_equals_s", "three_outputs", "depthwise", "dense", "float64"]]
+    params = [
+        ISAS,
+        ["near_peak", "k_equals_s", "three_outputs", "one_axis", "depthwise", "colours", "dense",
+         "float64"],
+    ]
     param_names = ["instruction set", "class"]
     timeout = 60
     warmup_time = 0.1

@@ -118,6 +118,7 @@ CLASSES: dict[str, Layer] = {
     "groups_of_4": _dense(groups=16),
     "groups_of_2": _dense(groups=32),
     "depthwise": _dense(groups=64),
+    "colours": Layer(1, 3, 3, (256, 256), 5, 2, 2, 1, groups=3),
     "float64": _dense(dtype="float64"),
     "complex64": _dense(dtype="complex64"),
     "complex128": _dense(dtype="complex128"),

@@ -21,30 +21,30 @@ from fastconv._problem import make_problem
 #: "joined" where phases share panels though some have a tap more, and how phases are woven (see
 #: `Plan.stencil`) where sums are stored from where they are made.
 ROUTES = """
-layer        | baseline                  | avx2                      | avx512
-dcgan_2      | direct batch 4x12         | direct batch 4x24         | direct batch 8x48
-dcgan_3      | winograd batch 4x16       | winograd batch 4x16       | winograd batch 8x48
-dcgan_rgb    | direct spatial1 4x12      | direct spatial1 4x24 flat | direct spatial1 8x48 flat
-unet_up1     | direct spatial1 4x12      | direct spatial1 4x24      | direct spatial1 8x32
-unet_up4     | direct spatial1 4x12      | direct spatial1 4x24      | direct spatial1 8x48 even
-maskrcnn     | direct spatial1 4x12 flat | direct spatial1 4x24 flat | direct spatial1 8x48 flat
-fcn8s        | direct spatial1 4x12      | direct spatial1 4x24      | direct spatial1 8x48 flat
-unet3d_up    | direct spatial2 4x12      | direct spatial2 4x24      | direct spatial2 8x32 even
-pose_1       | col2im 4x12               | col2im 4x24               | col2im 8x48
-pose_3       | winograd tiles 4x12       | winograd tiles 4x24       | winograd tiles 8x48
-fsrcnn_x3    | direct spatial1 4x12      | direct spatial1 4x24      | direct spatial1 8x48
-compress_k5  | winograd tiles 4x12       | winograd tiles 4x24       | winograd tiles 8x48
-decoder_k3s1 | winograd tiles 4x12       | winograd tiles 4x24       | winograd tiles 8x48
-dilated      | winograd tiles 4x12       | winograd tiles 4x24       | winograd tiles 8x48
-depthwise_up | direct spatial1 4x12 parted | direct spatial1 4x24 parted | direct spatial1 8x48 parted
-hifigan_1    | col2im 4x12               | col2im 4x24               | col2im 8x48
-hifigan_4    | winograd tiles 4x12       | winograd tiles 4x24       | winograd tiles 8x48
-istft        | col2im 4x12               | col2im 4x24               | col2im 8x48
-f64_k4s2     | winograd tiles 4x6        | winograd tiles 4x12       | winograd tiles 8x24
-gray_up4     | direct spatial1 4x12 even | direct spatial1 4x24 even | direct spatial1 8x48 even
-pyrup_rgb    | direct spatial1 4x12      | direct spatial1 4x24 parted | direct spatial1 8x48 parted
-upfirdn_x4   | direct spatial0 4x12 more | direct spatial0 4x24 more | direct spatial0 8x48 more
-idwt2_db4    | direct spatial1 4x12 even | direct spatial1 4x24 even | direct spatial1 8x48 even
+layer       | baseline                   | avx2                       | avx512
+dcgan_2     | direct batch 4x12          | direct batch 4x24          | direct batch 8x48
+dcgan_3     | winograd batch 4x16        | winograd batch 4x16        | winograd batch 8x48
+dcgan_rgb   | direct spatial1 4x12       | direct spatial1 4x24 flat  | direct spatial1 8x48 flat
+unet_up1    | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x32
+unet_up4    | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48 even
+maskrcnn    | direct spatial1 4x12 flat  | direct spatial1 4x24 flat  | direct spatial1 8x48 flat
+fcn8s       | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48 flat
+unet3d_up   | direct spatial2 4x12       | direct spatial2 4x24       | direct spatial2 8x32 even
+pose_1      | col2im 4x12                | col2im 4x24                | col2im 8x48
+pose_3      | winograd tiles 4x12        | winograd tiles 4x24        | winograd tiles 8x48
+fsrcnn_x3   | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48
+compress_k5 | winograd tiles 4x12        | winograd tiles 4x24        | winograd tiles 8x48
+decoder_k3s1| winograd tiles 4x12        | winograd tiles 4x24        | winograd tiles 8x48
+dilated     | winograd tiles 4x12        | winograd tiles 4x24        | winograd tiles 8x48
+depthwise_up| direct spatial1 4x12 parted| direct spatial1 4x24 parted| direct spatial1 8x48 parted
+hifigan_1   | col2im 4x12                | col2im 4x24                | col2im 8x48
+hifigan_4   | winograd tiles 4x12        | winograd tiles 4x24        | winograd tiles 8x48
+istft       | col2im 4x12                | col2im 4x24                | col2im 8x48
+f64_k4s2    | winograd tiles 4x6         | winograd tiles 4x12        | winograd tiles 8x24
+gray_up4    | direct spatial1 4x12 even  | direct spatial1 4x24 even  | direct spatial1 8x48 even
+pyrup_rgb   | direct spatial1 4x12       | direct spatial1 4x24 parted| direct spatial1 8x48 parted
+upfirdn_x4  | direct spatial0 4x12 more  | direct spatial0 4x24 more  | direct spatial0 8x48 more
+idwt2_db4   | direct spatial1 4x12 even  | direct spatial1 4x24 even  | direct spatial1 8x48 even
 """
 
 #: How layers of the direct method go where channels are last: "pixels" with lanes along the
