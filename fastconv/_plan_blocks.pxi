@@ -241,7 +241,8 @@ cdef void cut_pixels(Geometry* g, Py_ssize_t workers) noexcept:
     cdef Py_ssize_t images = g.lane.n_in if g.by_batch else g.images, rows = result_rows(g)
     cdef Py_ssize_t pixels = max(pixel_axis(g).n_out, 1), wanted, i
     wanted = 1 if workers == 1 else TASKS_PER_WORKER * workers
-    g.gathered = g.flat = g.shallow = g.woven = False
+    g.gathered = g.flat = g.shallow = g.woven = g.stencil = False
+    g.products = 0
     g.gaps = not covers(pixel_axis(g))
     g.row_block = max(1, images * rows // wanted)
     g.row_block = max(1, min(g.row_block, rows))
