@@ -207,7 +207,9 @@ cdef void tile(
         c += lanes
 
 
-include "_kernels_move.pxi"
+include "_kernels_convert.pxi"
+include "_kernels_load.pxi"
+include "_kernels_store.pxi"
 include "_kernels_depthwise.pxi"
 include "_kernels_pixels.pxi"
 include "_kernels_stencil.pxi"

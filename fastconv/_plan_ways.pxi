@@ -1,0 +1,156 @@
+# Which way sums are made and stored: what shapes and layouts it takes. Part of _plan.pyx.
+
+cdef bint joins(Geometry* g, bint in_any_batch) noexcept:
+    """Whether phases with a tap more than others share the panels of those others.
+
+    What they have more is added afterwards. It is worth it where few rows would fill small tiles.
+    The order of a sum is another one then, unless only the lane axis has taps: `in_any_batch` says
+    that the lanes run along the same axis with any number of images.
+    """
+    cdef Py_ssize_t i, taps = 0, rows = g.c_out * g.components, least = rows, longer
+    cdef Py_ssize_t depth = g.c_in
+    g.joint = 0
+    for i in range(g.n_outer):
+        if g.outer[i].kernel > 1:
+            g.joint = i
+            taps += 1
+    cdef const Axis* a = &g.outer[g.joint]
+    for _ in range(2):
+        longer = longer_phases(a)
+        least *= min(longer, a.n_phases - longer) if uneven(a) else a.n_phases
+        rows *= a.n_phases
+        depth *= a.max_taps - uneven(a)
+        a = &g.lane
+    return (
+        not g.by_batch and contiguous(&g.lane) and g.lane.stride * g.components <= MAX_SOURCES
+        and (uneven(&g.lane) or uneven(&g.outer[g.joint]))
+        and taps <= 1 and (taps == 0 or in_any_batch)
+        and least < g.height and rows <= JOINED_TILES * g.height and depth >= JOINED_DEPTH
+    )
+
+
+cdef bint short_rows(const Geometry* g) noexcept:
+    """Whether rows of the result are so short that they are best stored with their neighbours."""
+    cdef const Axis* a = &g.outer[g.n_outer - 1]
+    return (
+        g.interleaved and contiguous(a) and not uneven(a)
+        and a.n_phases * g.lane.n_phases * g.components <= SHORT_ROW_PHASES
+        and a.y_step == g.lane.n_out * g.element and a.y_step < SHORT_ROW
+    )
+
+
+cdef bint parts_lanes(const Geometry* g) noexcept:
+    """Whether a stencil takes two lane phases apart: they may begin anywhere in the window.
+
+    Each is half as many rows then, which has to be worth what is read again where they have equally
+    many taps, and where registers are few.
+    """
+    return (
+        g.lane.stride == 2 and not g.joined
+        and (
+            uneven(&g.lane)
+            or g.lane.crop > 0 and g.lane.crop % 2 != 0
+            and (g.height == MANY_ROWS or g.c_out <= FEW_CHANNELS)
+        )
+    )
+
+
+cdef inline Py_ssize_t last_sums(const Geometry* g) noexcept:
+    """Rows of all channels that there are registers for, a vector each."""
+    return g.height + 8
+
+
+cdef bint weaves_channels(const Geometry* g) noexcept:
+    """Whether a stencil weaves channels that are neighbours: few ones, of one group or of each."""
+    cdef Py_ssize_t channels = g.groups * g.c_out
+    return (
+        g.by_channel and contiguous(&g.lane) and g.lane.y_step == channels * g.element
+        and (g.c_out == 1 or g.groups == 1 and g.height == MANY_ROWS) and 2 <= channels <= 4
+        and channels * g.lane.stride <= last_sums(g)
+    )
+
+
+cdef bint lines_begin(const Geometry* g) noexcept:
+    """Whether each row of a dense result begins with a line of memory."""
+    cdef const Axis* a = &g.lane
+    cdef Py_ssize_t i
+    for i in range(g.n_outer):
+        if g.outer[i].y_step % LINE:
+            return False
+    return (
+        g.y_image % LINE == 0 and g.y_channel % LINE == 0 and a.n_out * g.size % LINE == 0
+        and (a.crop >= 0 and a.crop % a.stride == 0 or parts_lanes(g))
+    )
+
+
+cdef bint streams(const Geometry* g, Py_ssize_t products) noexcept:
+    """Whether lines of a streamed result leave from where sums of so many products are made.
+
+    Where registers are few they do if the sums are short and a line is two vectors at most.
+    """
+    return (g.by_channel or lines_begin(g)) and (
+        g.height == MANY_ROWS
+        or products <= STREAMED_FEW and 2 * g.vector * g.size >= LINE
+    )
+
+
+cdef bint stencils(const Geometry* g) noexcept:
+    """Whether sums are stored from where they are made.
+
+    Either they are so short that accumulators between would cost more than they do, or the result
+    is streamed: the next sums are made while whole lines are on their way then.
+    """
+    cdef const Axis* a = &g.lane
+    cdef Py_ssize_t products = g.c_in * a.max_taps, lanes = a.q_hi - a.q_lo, i
+    for i in range(g.n_outer):
+        products = min(products * g.outer[i].max_taps, STREAMED_PRODUCTS + 1)
+        # What joined phases have more is one tap of the first lane phase at most.
+        if g.joined and (g.outer[i].kernel > 1 or longer_phases(a) != 1):
+            return False
+    if parts_lanes(g):
+        lanes = min(lanes, ceil_div(a.n_out, 2))
+    return (
+        not g.by_batch
+        and (g.interleaved and a.y_step == g.element or weaves_channels(g))
+        and g.compute < N_FLOATS and g.components == 1 and g.element == g.size
+        and g.c_out > 0 and 0 < g.c_in <= g.depth_block
+        and products <= (STREAMED_PRODUCTS if g.streamed else STENCIL_PRODUCTS)
+        # Rows of channels that are neighbours are held at once.
+        and (g.interleaved or products * g.groups <= STREAMED_PRODUCTS)
+        and (not g.streamed or streams(g, products))
+        and (a.stride == 2 or a.stride == 4) and a.stride <= g.height
+        and (g.joined or parts_lanes(g) or not uneven(a))
+        # Rows are not joined, and each may leave some of its lanes empty.
+        and products * (round_up(lanes, g.vector) - lanes) < STENCIL_GAIN * lanes
+    )
+
+
+cdef bint goes_by_pixels(const Geometry* g) noexcept:
+    """Whether channels are neighbours, and fill vectors pixel after pixel.
+
+    Pixels inside of the borders are multiplied together, and what they read of the weights is not
+    read anew too often.
+    """
+    cdef const Axis* a = pixel_axis(g)
+    cdef Py_ssize_t inside = a.n_in - a.span
+    if not (
+        g.x_channel == g.element and g.y_channel == g.element
+        and g.compute < N_FLOATS and g.components == 1 and g.element == g.size
+    ):
+        return False
+    if g.c_in == 1 and g.c_out == 1:
+        return g.groups >= g.vector
+    return (
+        0 < g.c_in <= g.depth_block and g.c_out >= g.vector
+        and 8 * g.c_out >= 7 * round_up(g.c_out, g.vector)
+        and <double> g.taps * g.groups * g.c_in * g.c_out * g.size <= PIXEL_WEIGHTS
+        and inside >= LEAST_INSIDE and inside >= 2 * a.span
+    )
+
+
+cdef inline bint doubles(const Geometry* g, Py_ssize_t i) noexcept:
+    """Whether two phases of outer axis i are computed at once for all channels."""
+    return (
+        g.lane.stride == 2 and g.stencil_rows == 2 and g.outer[i].n_phases == 2
+        and 4 * g.groups * g.c_out <= last_sums(g)
+    )
