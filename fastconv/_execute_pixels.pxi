@@ -13,18 +13,24 @@ cdef inline Py_ssize_t pixel_packs(const Geometry* g) noexcept nogil:
     return g.taps if one_channel(g) else g.groups * ceil_div(g.c_in, PACK_CHANNELS)
 
 
-cdef void pack_groups(const Call* c, Py_ssize_t tap) noexcept nogil:
-    """The weights of one tap, group after group."""
-    cdef const Geometry* g = c.g
-    cdef const char* src = c.w
-    cdef char* dst = c.packed + tap * g.groups * g.size
-    cdef Py_ssize_t i, group
+cdef Py_ssize_t tap_source(const Geometry* g, Py_ssize_t tap) noexcept nogil:
+    """Where a tap is in the weights of one pair of channels, in bytes."""
+    cdef Py_ssize_t src = 0, i
     if not g.by_batch:
-        src += tap % g.lane.kernel * g.w_lane
+        src = tap % g.lane.kernel * g.w_lane
         tap //= g.lane.kernel
     for i in range(g.n_outer - 1, -1, -1):
         src += tap % g.outer[i].kernel * g.w_outer[i]
         tap //= g.outer[i].kernel
+    return src
+
+
+cdef void pack_groups(const Call* c, Py_ssize_t tap) noexcept nogil:
+    """The weights of one tap, group after group."""
+    cdef const Geometry* g = c.g
+    cdef const char* src = c.w + tap_source(g, tap)
+    cdef char* dst = c.packed + tap * g.groups * g.size
+    cdef Py_ssize_t group
     for group in range(g.groups):
         memcpy(dst + group * g.size, src + group * g.w_in, g.size)
 
@@ -33,21 +39,14 @@ cdef void pack_pixels(const Call* c, Py_ssize_t task) noexcept nogil:
     """Weights as [tap][group][input channel][output channel]; a task has some input channels."""
     cdef const Geometry* g = c.g
     cdef Run runs[RUNS]
-    cdef Py_ssize_t parts = ceil_div(g.c_in, PACK_CHANNELS), n_runs = 0, tap, rest, i
+    cdef Py_ssize_t parts = ceil_div(g.c_in, PACK_CHANNELS), n_runs = 0, tap
     cdef Py_ssize_t ci = task // parts * g.c_in + task % parts * PACK_CHANNELS
     cdef Py_ssize_t channels = min(PACK_CHANNELS, g.c_in - task % parts * PACK_CHANNELS)
     if one_channel(g):
         pack_groups(c, task)
         return
     for tap in range(g.taps):
-        rest = tap
-        runs[n_runs].src = 0
-        if not g.by_batch:
-            runs[n_runs].src = rest % g.lane.kernel * g.w_lane
-            rest //= g.lane.kernel
-        for i in range(g.n_outer - 1, -1, -1):
-            runs[n_runs].src += rest % g.outer[i].kernel * g.w_outer[i]
-            rest //= g.outer[i].kernel
+        runs[n_runs].src = tap_source(g, tap)
         runs[n_runs].dst = tap * g.groups * g.c_in * g.c_out
         runs[n_runs].src_step, runs[n_runs].dst_step = g.w_out, 1
         runs[n_runs].height = runs[n_runs].count = g.c_out
