@@ -3,11 +3,6 @@
 # Where channels are neighbours in x and in the result, nothing has to be told apart: results are
 # computed pixel by pixel, with the taps in the order that lanes along a spatial axis have.
 
-cdef inline bint one_channel(const Geometry* g) noexcept nogil:
-    """Whether groups have one channel each, so that lanes run along them."""
-    return g.c_in == 1 and g.c_out == 1
-
-
 cdef inline Py_ssize_t pixel_packs(const Geometry* g) noexcept nogil:
     """Tasks that the packing of the weights is."""
     return g.taps if one_channel(g) else g.groups * ceil_div(g.c_in, PACK_CHANNELS)

@@ -20,7 +20,7 @@ from fastconv._types cimport (
     WAYS2, WAYS4, WOVEN_SOURCES, KernelTable, Load, Run, Product, Scheme, Stencil, Store, add_fn,
     deal_fn, depthwise_fn, load_fn, pack_fn, peak_fn, pixels_fn, stencil_fn, stencil_last_fn,
     store_fn, tile_fn, tile_vectors, transform_filter_fn, transform_input_fn, transform_output_fn,
-    weave_fn,
+    weave_fn, woven_sums,
 )
 
 cdef enum:

@@ -22,9 +22,6 @@ ctypedef fused last_t:
     Last2x3
     Last2x4
 
-cdef enum:
-    LAST_SUMS = TALLEST + 8   # vectors of accumulators for which there are registers, or fewer
-
 
 cdef inline void weave_channels(
         const float_t* acc, Py_ssize_t own, Py_ssize_t channels, Py_ssize_t ways,
@@ -131,7 +128,7 @@ cdef void stencil_last(
         channels = 3
     else:
         channels = 4
-    vectors = max(1, min(2, LAST_SUMS // (own * ways * channels)))
+    vectors = max(1, min(2, woven_sums(TALLEST) // (own * ways * channels)))
     pixel = ways * channels * sizeof(float_t)
     if s.products[0] <= 0:
         # No tap reaches the row.

@@ -101,6 +101,11 @@ cdef struct PixelPart:
     Py_ssize_t image, row, row_stop, low, stop
 
 
+cdef inline bint one_channel(const Geometry* g) noexcept nogil:
+    """Whether groups have one channel each, so that lanes run along them."""
+    return g.c_in == 1 and g.c_out == 1
+
+
 cdef inline const Axis* pixel_axis(const Geometry* g) noexcept nogil:
     """The axis whose pixels are computed one after the other, with the same taps."""
     if g.by_batch:

@@ -16,7 +16,7 @@ from fastconv._arith cimport balance, best_shares, ceil_div, clip, floor_div, gc
 from fastconv._types cimport (
     LARGE_RESULT, LINE, MAX_AXES, MAX_VECTORS, MAX_WOVEN, MORE2, MORE4, N_FLOATS, PARTED, QUAD,
     TALL_VECTORS, WAYS2, WAYS4, Axis, Product, class_first, class_size, largest_class,
-    longer_phases, phase_taps, tile_vectors, uneven,
+    longer_phases, phase_taps, tile_vectors, uneven, woven_sums,
 )
 
 from ._threads import resolve

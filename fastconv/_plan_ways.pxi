@@ -55,18 +55,13 @@ cdef bint parts_lanes(const Geometry* g) noexcept:
     )
 
 
-cdef inline Py_ssize_t last_sums(const Geometry* g) noexcept:
-    """Rows of all channels that there are registers for, a vector each."""
-    return g.height + 8
-
-
 cdef bint weaves_channels(const Geometry* g) noexcept:
     """Whether a stencil weaves channels that are neighbours: few ones, of one group or of each."""
     cdef Py_ssize_t channels = g.groups * g.c_out
     return (
         g.by_channel and contiguous(&g.lane) and g.lane.y_step == channels * g.element
         and (g.c_out == 1 or g.groups == 1 and g.height == MANY_ROWS) and 2 <= channels <= 4
-        and channels * g.lane.stride <= last_sums(g)
+        and channels * g.lane.stride <= woven_sums(g.height)
     )
 
 
@@ -138,7 +133,7 @@ cdef bint goes_by_pixels(const Geometry* g) noexcept:
         and g.compute < N_FLOATS and g.components == 1 and g.element == g.size
     ):
         return False
-    if g.c_in == 1 and g.c_out == 1:
+    if one_channel(g):
         return g.groups >= g.vector
     return (
         0 < g.c_in <= g.depth_block and g.c_out >= g.vector
@@ -152,5 +147,5 @@ cdef inline bint doubles(const Geometry* g, Py_ssize_t i) noexcept:
     """Whether two phases of outer axis i are computed at once for all channels."""
     return (
         g.lane.stride == 2 and g.stencil_rows == 2 and g.outer[i].n_phases == 2
-        and 4 * g.groups * g.c_out <= last_sums(g)
+        and 4 * g.groups * g.c_out <= woven_sums(g.height)
     )

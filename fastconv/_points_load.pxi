@@ -26,13 +26,11 @@ cdef inline Segment segment_at(
 cdef void tell_apart(
         const Call* c, const char* x, Py_ssize_t channels, Py_ssize_t rows, Py_ssize_t count,
         char* dst, Load* load) noexcept nogil:
-    """Rows of channels that are neighbours, each by itself.
+    """Rows of channels that are neighbours, `load` has their steps, each by itself.
 
     Lines of a long row, one for each number of a channel, are read again for the next channel, but
     not all of them are in the first-level cache by then.
     """
-    load.channel_step, load.lane_step = c.x_channel, c.cols.axis.x_step
-    load.row_step = c.rows.axis.shift * c.rows.axis.x_step
     load.component_step = load.before = 0
     load.channels, load.components, load.rows = channels, 1, rows
     load.n = load.width = load.pitch = count

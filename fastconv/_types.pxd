@@ -306,6 +306,11 @@ cdef inline int log2_height(Py_ssize_t height) noexcept nogil:
     return 3 if height == 8 else 2 if height == 4 else 1 if height == 2 else 0
 
 
+cdef inline Py_ssize_t woven_sums(Py_ssize_t tallest) noexcept nogil:
+    """Vectors of sums of channels that are woven together, for which there are registers."""
+    return tallest + 8
+
+
 cdef inline Py_ssize_t panel_height(Py_ssize_t tallest, Py_ssize_t rows) noexcept nogil:
     """Rows of the next panel when `rows` are left: the tallest tile, then powers of two."""
     while tallest > rows:

@@ -64,3 +64,15 @@ def assert_within(actual, desired, bound):
         f"worst difference is {np.max(difference / np.where(bound > 0, bound, np.inf)):.3g} "
         f"of what the bound allows"
     )
+
+
+def plan_strides(problem, x, w, dtype, x_last=False, y_last=False):
+    """Strides of x, w and the result, each in C order or with channels that are neighbours."""
+    strides = []
+    for (n, c, *spatial), last in (
+        (x, x_last), ((x[0], problem.c_out, *problem.spatial_out), y_last)
+    ):
+        order = (n, *spatial, c) if last else (n, c, *spatial)
+        array = np.empty(order, dtype)
+        strides.append((np.moveaxis(array, -1, 1) if last else array).strides)
+    return strides[0], np.empty(w, dtype).strides, strides[1]

@@ -2,7 +2,7 @@
 
 The table says for each real layer and instruction set what computes it, so that none falls back
 to a slower way unseen. After a change that is meant to send a layer elsewhere, edit its row;
-``python tests/test_methods.py`` prints the table as it is now.
+``python tests/test_methods.py`` prints the tables as they are now.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import reference
 from layers import LAYERS
-from oracle import small_integers
+from oracle import plan_strides, small_integers
 
 import fastconv
 from fastconv import _api, _col2im, _direct, _isa, _methods
@@ -105,12 +105,8 @@ def test_route_of_each_layer(name, isa):
 def route_last(layer):
     """How the direct method computes a layer with channels that are neighbours."""
     problem = problem_of(layer.x_shape, layer.w_shape, **layer.options)
-    n, c_in, *spatial_in = layer.x_shape
-    pixels = [
-        np.moveaxis(np.empty(shape, layer.dtype), -1, 1).strides
-        for shape in ((n, *spatial_in, c_in), (n, *problem.spatial_out, problem.c_out))]
-    w = np.empty(layer.w_shape, layer.dtype).strides
-    plan = _direct.make_plan(problem, np.dtype(layer.dtype), (pixels[0], w, pixels[1]), 1)
+    strides = plan_strides(problem, layer.x_shape, layer.w_shape, layer.dtype, True, True)
+    plan = _direct.make_plan(problem, np.dtype(layer.dtype), strides, 1)
     return "pixels" if plan.pixelwise else plan.stencil or ""
 
 
@@ -355,10 +351,11 @@ def test_results_with_holes_are_filled(isa):
 
 
 if __name__ == "__main__":
-    print("layer        | " + " | ".join(f"{isa:26}" for isa in _isa.supported()).rstrip())
-    for layer_name, row in LAYERS.items():
-        cells = []
-        for set_name in _isa.supported():
-            _isa.use(set_name)
-            cells.append(f"{route(row):26}")
-        print(f"{layer_name:12} | " + " | ".join(cells).rstrip())
+    for text, words in ((ROUTES, route), (LAST, route_last)):
+        print("layer       | " + "| ".join(f"{isa:27}" for isa in _isa.supported()).rstrip())
+        for layer_name in table(text):
+            cells = []
+            for set_name in _isa.supported():
+                _isa.use(set_name)
+                cells.append(f"{words(LAYERS[layer_name]):27}")
+            print(f"{layer_name:12}| " + "| ".join(cells).rstrip())

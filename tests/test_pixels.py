@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle import plan_strides
 
 import fastconv
 from fastconv import _direct, _isa
@@ -26,14 +27,8 @@ def planned(
     groups = x[1] if groups is None else groups
     problem = make_problem(
         x, (x[1], c_out, *kernel), stride, 0, 0, None, dilation, groups, 1)
-    y = (x[0], problem.c_out, *problem.spatial_out)
-    strides = []
-    for shape, last in zip((x, y), channel_steps, strict=True):
-        order = (shape[0], *shape[2:], shape[1]) if last else shape
-        array = np.empty(order, dtype)
-        strides.append((np.moveaxis(array, -1, 1) if last else array).strides)
-    w = np.empty((x[1], c_out, *kernel), dtype).strides
-    return _direct.make_plan(problem, dtype, (strides[0], w, strides[1]), 1).pixelwise
+    strides = plan_strides(problem, x, (x[1], c_out, *kernel), dtype, *channel_steps)
+    return _direct.make_plan(problem, dtype, strides, 1).pixelwise
 
 
 def test_groups_of_one_channel(isa):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from oracle import plan_strides
 
 import fastconv
 from fastconv import _direct, _isa
@@ -17,16 +18,6 @@ AVX512, AVX2, BASELINE = (16, 8), (8, 4), (4, 4)
 MIB = 1 << 20
 
 
-def strides_of(x, w, problem, dtype, last):
-    """Strides of x, w and the result, in C order or with channels that are neighbours in both."""
-    y = (x[0], problem.c_out, *problem.spatial_out)
-    if not last:
-        return tuple(np.empty(shape, dtype).strides for shape in (x, w, y))
-    moved = [
-        np.moveaxis(np.empty((n, *spatial, c), dtype), -1, 1).strides for n, c, *spatial in (x, y)]
-    return moved[0], np.empty(w, dtype).strides, moved[1]
-
-
 def stencil(x, w, tile=AVX512, *, dtype="float32", workers=1, last=False, **geometry):
     """How the plan weaves such sums, or None; `last`: with channels that are neighbours."""
     dtype = np.dtype(dtype)
@@ -34,7 +25,7 @@ def stencil(x, w, tile=AVX512, *, dtype="float32", workers=1, last=False, **geom
     problem = make_problem(
         x, w, options["stride"], options["padding"], 0, None, options["dilation"],
         options["groups"], 1)
-    strides = strides_of(x, w, problem, dtype, last)
+    strides = plan_strides(problem, x, w, dtype, last, last)
     kept = _isa.tiles
     _isa.tiles = (tile, tile, tile)
     try:
@@ -224,7 +215,7 @@ def check_exact(case, images, groups, c_in, c_out, dtype, workers, biased, seed,
     problem = make_problem(
         x.shape, w.shape, options["stride"], options["padding"], 0, None, options["dilation"],
         groups, 1)
-    strides = strides_of(x.shape, w.shape, problem, x.dtype, last)
+    strides = plan_strides(problem, x.shape, w.shape, x.dtype, last, last)
     event(f"{_direct.make_plan(problem, x.dtype, strides, workers).stencil}")
     if last:
         x, wanted = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (x, wanted))
@@ -234,6 +225,13 @@ def check_exact(case, images, groups, c_in, c_out, dtype, workers, biased, seed,
     fastconv.conv_transpose(x, w, bias, method="direct", workers=workers, out=out, **options)
     np.testing.assert_array_equal(out, wanted)
     assert (room[:32] == 77).all() and (room[-32:] == 77).all()
+
+
+def drawn(x_shape, w_shape, groups, dtype):
+    """Operands whose sums depend on their order."""
+    rng = np.random.default_rng(3)
+    shapes = (x_shape, w_shape, (groups * w_shape[1],))
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
 
 
 SHAPES = {
@@ -250,10 +248,7 @@ SHAPES = {
 def test_same_bits_as_with_accumulators_between(name, dtype, isa):
     """Whatever the batch, the layout and the workers: sums have one order."""
     x_shape, w_shape, options = SHAPES[name]
-    rng = np.random.default_rng(3)
-    x = rng.standard_normal(x_shape).astype(dtype)
-    w = rng.standard_normal(w_shape).astype(dtype)
-    bias = rng.standard_normal(options["groups"] * w_shape[1]).astype(dtype)
+    x, w, bias = drawn(x_shape, w_shape, options["groups"], dtype)
     way = {"cut": "parted", "more": "more", "parted": "parted"}.get(name, "even")
     assert stencil(x_shape, w_shape, _isa.tiles[0], dtype=dtype, **options) == way
     y = fastconv.conv_transpose(x, w, bias, method="direct", workers=1, **options)
@@ -285,10 +280,7 @@ LAST = {
 @pytest.mark.parametrize("name", LAST)
 def test_same_bits_with_channels_last(name, dtype, isa):
     x_shape, w_shape, options = LAST[name]
-    rng = np.random.default_rng(3)
-    x = rng.standard_normal(x_shape).astype(dtype)
-    w = rng.standard_normal(w_shape).astype(dtype)
-    bias = rng.standard_normal(options.get("groups", 1) * w_shape[1]).astype(dtype)
+    x, w, bias = drawn(x_shape, w_shape, options.get("groups", 1), dtype)
     if _isa.tiles[0][1] == 8:
         assert stencil(x_shape, w_shape, _isa.tiles[0], dtype=dtype, last=True, **options)
     wanted = fastconv.conv_transpose(x, w, bias, method="direct", workers=1, **options)
