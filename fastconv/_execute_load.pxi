@@ -4,26 +4,30 @@ cdef void relay_task(const Call* c, Py_ssize_t channel) noexcept nogil:
     """Lay one channel's pixels out as [group, pixel][channel][component][image]."""
     cdef const Geometry* g = c.g
     cdef const Axis* last = &g.outer[g.n_outer - 1]
-    cdef Py_ssize_t lines = 1, line, rest, i, part, src
+    cdef Py_ssize_t lines = 1, pixels = last.n_in, first = g.n_outer - 1, line, rest, i, part, src
     cdef Load a
     a.channel_step, a.lane_step = last.x_step, g.lane.x_step
     a.row_step = a.component_step = a.slot = a.before = 0
-    a.channels, a.components, a.rows = last.n_in, 1, 1
+    # Rows that follow each other in memory are read as one.
+    while first > 0 and g.outer[first - 1].x_step == pixels * last.x_step:
+        first -= 1
+        pixels *= g.outer[first].n_in
+    a.channels, a.components, a.rows = pixels, 1, 1
     a.n = a.width = g.lane.n_in
     a.pitch = g.pixel_step
-    for i in range(g.n_outer - 1):
+    for i in range(first):
         lines *= g.outer[i].n_in
     for line in range(lines):
         rest = line
         src = channel * g.x_channel
-        for i in range(g.n_outer - 2, -1, -1):
+        for i in range(first - 1, -1, -1):
             src += rest % g.outer[i].n_in * g.outer[i].x_step
             rest //= g.outer[i].n_in
         for part in range(g.components):
             c.k.load[c.code](
                 c.x + src + part * (g.element // g.components),
                 c.relaid + (
-                    (channel // g.c_in * lines + line) * last.n_in * g.pixel_step
+                    (channel // g.c_in * lines + line) * pixels * g.pixel_step
                     + (channel % g.c_in * g.components + part) * g.pitch
                 ) * g.size,
                 &a)

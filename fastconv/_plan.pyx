@@ -41,6 +41,7 @@ cdef enum:
     PIXEL_TAPS = 1 << 14        # taps of all axes in the longer lists of pixels,
     PIXEL_WEIGHTS = 1 << 21     # bytes of weights that a few pixels are multiplied with at a time,
     LEAST_INSIDE = 7            # and pixels of a row that have all taps
+    RELAY_BYTES = 1 << 23       # of x that caches do not hold together with a copy
     STENCIL_PRODUCTS = 64       # products of a sum that is stored from where it is made, ...
     STREAMED_PRODUCTS = 1 << 13  # ... or so many where the result is streamed,
     STREAMED_FEW = 32           # ... or these with few registers,
@@ -56,8 +57,17 @@ cdef enum:
 # A tile of one vector has a load for each multiply-add and runs at about two thirds of the rate.
 cdef double SINGLE_VECTOR_RATE = 0.68
 
-# Lanes along the batch: x is laid out anew, and results are far apart.
-cdef double BATCH_SHARE = 0.6
+# What lanes along a row or the batch cost beside their multiply-adds, in multiply-adds: a row of x
+# and each of its numbers, a number that is laid out anew in or past the caches, one of the result
+# that is stored far from its neighbours. Joined phases fill tiles better, and rows are stored by
+# planes where no taps overlap.
+cdef double ROW_LOAD = 400
+cdef double LOAD = 15
+cdef double RELAY = 30
+cdef double RELAY_FAR = 65
+cdef double SCATTER = 15
+cdef double JOINED_SHARE = 0.7
+cdef double ALONE = 1.15
 
 # Shared scratch at most, in bytes, which keeps sums of sizes in range.
 cdef double MAX_BYTES = 2.0 ** 62
@@ -105,6 +115,7 @@ cdef void take_axes(
         make_axis(&g.outer[0], 1, 1, 1, 1, 1, 0)
         g.outer[0].x_step = g.outer[0].y_step = g.w_outer[0] = 0
         g.n_outer = 1
+    g.row_pitch = g.lane.n_in + g.lane.span
     g.by_batch = lane == d
     g.images = 1 if g.by_batch else images
     g.by_channel = (
@@ -267,6 +278,7 @@ cdef class Plan:
         cdef Py_ssize_t d = make_axes(<tuple> problem, axes)
         cdef Py_ssize_t i, lane, c_in, c_out, batch_taps
         cdef double best, score, x_bytes, y_bytes
+        cdef bint in_any_batch
         _, g.groups, c_in, c_out, _, _, _, _, _, _, _, _ = <tuple> problem
         g.taps = 1
         g.complete = True
@@ -307,22 +319,26 @@ cdef class Plan:
         g.depth_block = max(1, ROWS_LIMIT // (batch_taps * vector * g.size * components))
         g.depth_block = min(g.depth_block, max(1, g.c_in))
 
-        lane = d
+        lane, in_any_batch = d, False
         if not exact:
-            best = BATCH_SHARE * fill(&axes[d], vector)
+            best = 0
             for i in range(d):
                 # Stores along another axis than the last are scattered.
                 score = fill(&axes[i], vector) * (1.0 if i == d - 1 else 0.5)
                 if score >= best and fits(g, axes, d, i):
                     best, lane = score, i
+        if lane < d:
+            take_axes(g, axes, d, lane, w_steps, images)
+            in_any_batch = lane == d - 1 and joins_in_any_batch(g, axes, d)
+            if not in_any_batch and batch_is_better(g, axes, d, images):
+                lane = d
         if not fits(g, axes, d, lane):
             raise OverflowError(
                 f"one phase has more than {LIST_TAPS} taps, and no axis is long enough for them"
             )
         self.rank, self.lane = d, lane
         take_axes(g, axes, d, lane, w_steps, images)
-        # The batch is chosen for at most 0.6, and the last axis where it has as much.
-        if make_sets(g, lane == d - 1 and fill(&g.lane, vector) >= BATCH_SHARE) < 0:
+        if make_sets(g, in_any_batch) < 0:
             raise MemoryError(f"no memory for the plan of {g.n_sets} sets of phases")
         workers = 1 if self.macs + x_bytes + y_bytes < SERIAL_WORK else resolve(workers)
         # Of the orders of a sum only that of row after row can be had with lanes along channels.

@@ -50,7 +50,7 @@ cdef double fill(const Axis* a, Py_ssize_t vector) noexcept:
     return row_fill(a.q_hi - a.q_lo, vector) * (<double> a.n_in / (a.n_in + a.span))
 
 
-cdef Py_ssize_t pairs(const Axis* a):
+cdef Py_ssize_t pairs(const Axis* a) noexcept:
     """Pairs (input, tap) that reach the window."""
     cdef Py_ssize_t total = 0, t, first, last
     for t in range(a.kernel):

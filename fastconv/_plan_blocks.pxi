@@ -8,14 +8,6 @@ cdef Py_ssize_t flat_pitch(const Geometry* g, Py_ssize_t row_block) noexcept:
     return pitch + g.vector if pitch * g.size % 4096 == 0 else pitch
 
 
-cdef double flat_fill(
-        const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows, Py_ssize_t block) noexcept:
-    """The same as `row_fill` when the rows of each block follow each other."""
-    cdef Py_ssize_t used = n_rows // block * round_up(block * g.row_pitch, g.vector)
-    used += round_up(n_rows % block * g.row_pitch, g.vector)
-    return <double> n_rows * lanes / used
-
-
 # What the cuts share: lengths in q, and how many tasks are wanted.
 cdef struct Cut:
     Py_ssize_t lanes, rows           # positions q along the lanes and along the rows' axis
@@ -105,12 +97,10 @@ cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
     cdef double best = 0, score
     g.row_block = 1
     g.row_slots = rows.max_taps
-    g.row_pitch = g.lane.n_in + g.lane.span
     # Short rows may leave the last vector of each half empty: run on into the next row then.
     g.flat = (
         not g.by_batch and not g.stencil
-        and cut.rows > 1 and rows.shift == 1 and g.depth_block >= g.c_in
-        and g.n_lane_blocks == 1 and cut.lanes < 8 * g.vector
+        and runs_on(g, cut.lanes, cut.rows) and g.n_lane_blocks == 1
         and flat_fill(g, cut.lanes, cut.rows, min(cut.rows, 4))
         > 1.02 * row_fill(cut.lanes, g.vector)
     )

@@ -294,13 +294,54 @@ def test_lanes_along_the_batch_or_a_row(dtype, isa):
     counts = range(1, 80)
     at = switches(counts, lambda n: plan((n, 6, 4, 4), w, dtype, **geometry).lane_axis)
     assert plan((1, 6, 4, 4), w, dtype, **geometry).lane_axis.startswith("spatial")
-    # Two lanes are full in any row.
-    short = _isa.tiles[1 if dtype == "float64" else 0][0] > 2
-    assert (plan((79, 6, 4, 4), w, dtype, **geometry).lane_axis == "batch") == short
-    assert bool(at) == short
+    assert plan((79, 6, 4, 4), w, dtype, **geometry).lane_axis == "batch"
+    assert at
     for pair in at:
         for n in pair:
             check_exact((n, 6, 4, 4), w, dtype, "direct", **geometry)
+
+
+def test_lanes_along_the_batch_while_caches_hold_a_copy(isa):
+    def shape(n):
+        return n, 64, 14, 14
+
+    w, counts = (64, 1, 2, 2), range(48, 256, 16)
+    at = switches(counts, lambda n: plan(shape(n), w, stride=2).lane_axis)
+    assert len(at) == 1
+    n_batch, n_rows = at[0]
+    assert plan(shape(n_batch), w, stride=2).lane_axis == "batch"
+    assert n_batch * 64 * 14 * 14 * 4 < 1 << 23 <= n_rows * 64 * 14 * 14 * 4
+    for n in at[0]:
+        check_exact(shape(n), w, method="direct", stride=2)
+
+
+def test_lanes_along_rows_of_joined_phases(isa):
+    # They fill tiles where output channels are few: whatever the batch, or sums would change.
+    w, geometry = (16, 1, 5, 5), {"stride": 2, "padding": 2, "output_padding": 1}
+    joined = []
+    for length in range(3, 24):
+        plans = [plan((n, 16, length, length), w, **geometry) for n in (1, 64, 500)]
+        assert len({p.joined for p in plans}) == 1
+        if plans[0].joined:
+            assert {p.lane_axis for p in plans} == {"spatial 1"}
+            joined.append(length)
+    assert joined
+    for length in (min(joined) - 1, min(joined)):
+        for n in (1, 64):
+            check_exact((n, 16, length, length), w, method="direct", **geometry)
+
+
+def test_joined_phases_are_the_same_in_any_layout(isa):
+    rng = np.random.default_rng(3)
+    w, geometry = rng.standard_normal((16, 1, 5, 5)).astype(np.float32), {"stride": 2, "padding": 2}
+    for length in range(3, 20, 2):
+        x = rng.standard_normal((40, 16, length, length)).astype(np.float32)
+        first = fastconv.conv_transpose(x, w, method="direct", **geometry)
+        last = fastconv.conv_transpose(
+            np.moveaxis(x, 1, -1).copy(), w, channel_axis=-1, method="direct", **geometry)
+        assert np.moveaxis(last, -1, 1).tobytes() == first.tobytes()
+        one = fastconv.conv_transpose(x[7:8], w, method="direct", **geometry)
+        assert one.tobytes() == first[7:8].tobytes()
 
 
 @pytest.mark.parametrize("axis", (0, 1))
