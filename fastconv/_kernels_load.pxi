@@ -59,53 +59,98 @@ cdef inline void load_dense_channels(
             convert[element_t, real_t](src[ways * u + 3], &t3[u])
 
 
+cdef inline void load_lines(
+        const element_t* src, real_t* dst, const Load* load, Py_ssize_t ahead,
+        Py_ssize_t width) noexcept nogil:
+    """Rows whose numbers are neighbours, a constant width of them at a time, which is n at most.
+
+    The same rows are fetched `ahead` bytes further on.
+    """
+    cdef element_t some[QUAD]
+    cdef Py_ssize_t n = load.n, after = load.width - load.before - n, r, u, at
+    cdef const char* row = <const char*> src
+    cdef real_t* to = dst
+    for r in range(load.rows):
+        if ahead:
+            # A plane of a channel may be a page or less, too short for the hardware.
+            for u in range((n * <Py_ssize_t> sizeof(element_t) + LINE - 1) // LINE):
+                prefetch(row + (ahead + LINE * u))
+        for u in range(load.before):
+            to[u] = 0
+        to += load.before
+        at = 0
+        while at < n:
+            # The last ones are moved back, and some read twice.
+            at = min(at, n - width)
+            memcpy(some, <const element_t*> row + at, width * sizeof(element_t))
+            for u in range(width):
+                convert[element_t, real_t](some[u], &to[at + u])
+            at += width
+        for u in range(after):
+            to[n + u] = 0
+        row += load.row_step
+        to += load.slot - load.before
+
+
+cdef inline void load_scattered(
+        const element_t* src, real_t* dst, const Load* load, bint only_zeros) noexcept nogil:
+    """Rows whose numbers are apart, or only the zeros around them."""
+    cdef Py_ssize_t n = load.n, r, u
+    cdef const char* row
+    cdef real_t* to
+    for r in range(load.rows):
+        row = <const char*> src + r * load.row_step
+        to = dst + r * load.slot
+        for u in range(load.before):
+            to[u] = 0
+        to += load.before
+        if not only_zeros:
+            for u in range(n):
+                convert[element_t, real_t](
+                    (<const element_t*> (row + u * load.lane_step))[0], &to[u])
+        for u in range(n, load.width - load.before):
+            to[u] = 0
+
+
 cdef void load(const element_t* src, real_t* dst, const Load* load) noexcept nogil:
     cdef Py_ssize_t size = sizeof(element_t), n = load.n, step = load.lane_step
-    cdef Py_ssize_t c, part, r, u
+    cdef Py_ssize_t c, part, r, u, ahead
     cdef real_t* to
-    cdef const char* row
-    cdef const element_t* dense
+    cdef const element_t* from_
     cdef bint few = 2 <= load.channels <= 4 and step == load.channels * size
     cdef bint by_channel = (
         load.channel_step == size and step != size and load.components == 1
         and (load.channels >= 4 and n >= QUAD or few)
     )
     for c in range(load.channels):
+        ahead = load.channel_step if c + 1 < load.channels else 0
         for part in range(load.components):
             # Row after row of one channel: they are neighbours in memory as a rule.
-            for r in range(load.rows):
-                row = <const char*> src + (
-                    c * load.channel_step + part * load.component_step + r * load.row_step)
-                to = dst + ((c * load.components + part) * load.pitch + r * load.slot)
-                for u in range(load.before):
-                    to[u] = 0
-                to += load.before
-                if by_channel:
-                    pass
-                elif step == size:
-                    # A plane of a channel may be a page or less, too short for the hardware.
-                    if c + 1 < load.channels:
-                        for u in range((n * size + 63) // 64):
-                            prefetch(row + (load.channel_step + 64 * u))
-                    dense = <const element_t*> row
-                    for u in range(n):
-                        convert[element_t, real_t](dense[u], &to[u])
-                else:
-                    for u in range(n):
-                        convert[element_t, real_t](
-                            (<const element_t*> (row + u * step))[0], &to[u])
-                for u in range(n, load.width - load.before):
-                    to[u] = 0
+            from_ = <const element_t*> (
+                <const char*> src + (c * load.channel_step + part * load.component_step))
+            to = dst + (c * load.components + part) * load.pitch
+            if by_channel and load.width == n:
+                break
+            elif by_channel or step != size:
+                load_scattered[element_t, real_t](from_, to, load, by_channel)
+            elif n >= QUAD:
+                load_lines[element_t, real_t](from_, to, load, ahead, QUAD)
+            elif n >= QUAD // 2:
+                load_lines[element_t, real_t](from_, to, load, ahead, QUAD // 2)
+            elif n >= QUAD // 4:
+                load_lines[element_t, real_t](from_, to, load, ahead, QUAD // 4)
+            else:
+                load_lines[element_t, real_t](from_, to, load, ahead, 1)
     if by_channel and few:
         for r in range(load.rows):
-            dense = <const element_t*> (<const char*> src + r * load.row_step)
+            from_ = <const element_t*> (<const char*> src + r * load.row_step)
             to = dst + (r * load.slot + load.before)
             if load.channels == 2:
-                load_dense_channels[element_t, real_t](dense, to, load.pitch, 2, n)
+                load_dense_channels[element_t, real_t](from_, to, load.pitch, 2, n)
             elif load.channels == 3:
-                load_dense_channels[element_t, real_t](dense, to, load.pitch, 3, n)
+                load_dense_channels[element_t, real_t](from_, to, load.pitch, 3, n)
             else:
-                load_dense_channels[element_t, real_t](dense, to, load.pitch, 4, n)
+                load_dense_channels[element_t, real_t](from_, to, load.pitch, 4, n)
     elif by_channel:
         for r in range(load.rows):
             u = 0

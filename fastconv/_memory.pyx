@@ -58,14 +58,16 @@ cdef extern from *:
 cdef enum:
     HUGE = 1 << 22         # bytes from which on large pages are asked for, as NumPy does
     HEAD = 64              # bytes of a block before its own, which are not lent
-    MOST_KEPT = 1 << 28    # bytes of a block that is kept
+    LEAST_KEPT = 1 << 17   # bytes of a block that is kept: less the C library keeps for certain,
+    MOST_KEPT = 1 << 28    # and more is not kept
+    ANY_SIZE = 1 << 22     # bytes of a block that may be used for anything smaller
 
 large_result = LARGE_RESULT
 
 
-# The blocks of the last large result and of the last large scratch that were given up, for the
-# next ones: fresh memory has to be cleared by the system first, which takes as long as many a
-# layer's products.
+# The blocks of the last large result and of the last scratch that were given up, for the next
+# ones: fresh memory has to be cleared by the system first, which takes as long as many a layer's
+# products, and the C library may give it back as soon as it is free.
 cdef Block* kept_result = NULL
 cdef Block* kept_scratch = NULL
 
@@ -73,21 +75,23 @@ cdef Block* kept_scratch = NULL
 cdef Block* take_block(Block** kept, Py_ssize_t size) noexcept:
     """The block that is kept, if its size fits, or a new one; NULL if there is no memory."""
     cdef Block* block = fastconv_exchange(kept, NULL)
-    if block != NULL and size <= block.size <= size + size // 2:
+    if block != NULL and size <= block.size <= max(size + size // 2, ANY_SIZE):
         return block
     PyMem_RawFree(block)
     block = <Block*> PyMem_RawMalloc(HEAD + size + LINE)
     if block != NULL:
         block.size = size
         block.start = aligned(<char*> block + HEAD)
-        fastconv_want_huge_pages(<char*> block, HEAD + size)
+        if size >= HUGE:
+            fastconv_want_huge_pages(<char*> block, HEAD + size)
     return block
 
 
 cdef void give_block(Block** kept, Block* block) noexcept:
     """Keep a block instead of the one before it."""
     if block.size <= MOST_KEPT:
-        fastconv_lend_pages(block.start, block.size)
+        if block.size >= LARGE_RESULT:
+            fastconv_lend_pages(block.start, block.size)
         block = fastconv_exchange(kept, block)
     PyMem_RawFree(block)
 
@@ -135,7 +139,7 @@ cdef class Memory:
     """Bytes of scratch, of any content, from a cache line on, given up with the object."""
 
     def __cinit__(self, Py_ssize_t size):
-        if size >= LARGE_RESULT:
+        if size >= LEAST_KEPT:
             self.large = take_block(&kept_scratch, size)
             if self.large != NULL:
                 self.start = self.large.start
@@ -145,8 +149,6 @@ cdef class Memory:
                 self.start = aligned(self.block)
         if self.start == NULL:
             raise MemoryError(f"no memory for {size} bytes of scratch")
-        if HUGE <= size < LARGE_RESULT:
-            fastconv_want_huge_pages(<char*> self.block, size)
 
     def __dealloc__(self):
         if self.large != NULL:
