@@ -500,7 +500,7 @@ def run(Plan plan, kernels, int code, x, w, bias, y):
     if g.pixelwise:
         packs = pixel_packs(g)
     elif g.by_batch:
-        relays = g.groups * g.c_in
+        relays = relay_tasks(g)
     if not g.complete:
         call.fills = g.images * g.groups * g.c_out
         for i in range(g.n_outer):

@@ -1,34 +1,71 @@
 # How rows of x get into scratch, or a copy of x its batch innermost. Part of _execute.pyx.
 
-cdef void relay_task(const Call* c, Py_ssize_t channel) noexcept nogil:
-    """Lay one channel's pixels out as [group, pixel][channel][component][image]."""
+cdef inline bint relays_pixels(const Geometry* g) noexcept nogil:
+    """Whether x is laid out anew pixel by pixel: channels are neighbours."""
+    return g.x_channel == g.element and g.outer[g.n_outer - 1].x_step != g.element
+
+
+cdef Py_ssize_t pixels_of(const Geometry* g, Py_ssize_t axes) noexcept nogil:
+    """Pixels of the first so many outer axes."""
+    cdef Py_ssize_t pixels = 1, i
+    for i in range(axes):
+        pixels *= g.outer[i].n_in
+    return pixels
+
+
+cdef Py_ssize_t pixel_at(
+        const Geometry* g, Py_ssize_t axes, Py_ssize_t pixel) noexcept nogil:
+    """Where one of them lies in a channel of x, in bytes."""
+    cdef Py_ssize_t at = 0, i
+    for i in range(axes - 1, -1, -1):
+        at += pixel % g.outer[i].n_in * g.outer[i].x_step
+        pixel //= g.outer[i].n_in
+    return at
+
+
+cdef inline Py_ssize_t relay_tasks(const Geometry* g) noexcept nogil:
+    if relays_pixels(g):
+        return g.groups * pixels_of(g, g.n_outer)
+    return g.groups * g.c_in
+
+
+cdef void relay_task(const Call* c, Py_ssize_t task) noexcept nogil:
+    """Lay one pixel or one channel out as [group, pixel][channel][component][image]."""
     cdef const Geometry* g = c.g
     cdef const Axis* last = &g.outer[g.n_outer - 1]
-    cdef Py_ssize_t lines = 1, pixels = last.n_in, first = g.n_outer - 1, line, rest, i, part, src
+    cdef Py_ssize_t pixels, axes = g.n_outer, lines, line, part
     cdef Load a
-    a.channel_step, a.lane_step = last.x_step, g.lane.x_step
-    a.row_step = a.component_step = a.slot = a.before = 0
-    # Rows that follow each other in memory are read as one.
-    while first > 0 and g.outer[first - 1].x_step == pixels * last.x_step:
-        first -= 1
-        pixels *= g.outer[first].n_in
-    a.channels, a.components, a.rows = pixels, 1, 1
+    a.lane_step = g.lane.x_step
     a.n = a.width = g.lane.n_in
+    a.rows = 1
+    a.row_step = a.slot = a.before = 0
+    if relays_pixels(g):
+        pixels = pixels_of(g, axes)
+        a.channels, a.components = g.c_in, g.components
+        a.channel_step, a.component_step = g.x_channel, g.element // g.components
+        a.pitch = g.pitch
+        c.k.load[c.code](
+            c.x + task // pixels * g.c_in * g.x_channel + pixel_at(g, axes, task % pixels),
+            c.relaid + task * g.pixel_step * g.size, &a)
+        return
+    axes -= 1
+    pixels = last.n_in
+    # Rows that follow each other in memory are read as one.
+    while axes > 0 and g.outer[axes - 1].x_step == pixels * last.x_step:
+        axes -= 1
+        pixels *= g.outer[axes].n_in
+    a.channels, a.components = pixels, 1
+    a.channel_step, a.component_step = last.x_step, 0
     a.pitch = g.pixel_step
-    for i in range(first):
-        lines *= g.outer[i].n_in
+    lines = pixels_of(g, axes)
     for line in range(lines):
-        rest = line
-        src = channel * g.x_channel
-        for i in range(first - 1, -1, -1):
-            src += rest % g.outer[i].n_in * g.outer[i].x_step
-            rest //= g.outer[i].n_in
         for part in range(g.components):
             c.k.load[c.code](
-                c.x + src + part * (g.element // g.components),
+                c.x + task * g.x_channel + pixel_at(g, axes, line)
+                + part * (g.element // g.components),
                 c.relaid + (
-                    (channel // g.c_in * lines + line) * pixels * g.pixel_step
-                    + (channel % g.c_in * g.components + part) * g.pitch
+                    (task // g.c_in * lines + line) * pixels * g.pixel_step
+                    + (task % g.c_in * g.components + part) * g.pitch
                 ) * g.size,
                 &a)
 

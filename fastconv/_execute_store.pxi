@@ -39,6 +39,22 @@ cdef inline const char* acc_row(
     return c.acc + (group * g.group_rows + before * g.components) * g.acc_pitch * g.size
 
 
+cdef inline void list_woven(
+        const Call* c, const Place* p, Py_ssize_t phase, Py_ssize_t lane_phase, Py_ssize_t part,
+        Py_ssize_t width, const void** sources) noexcept nogil:
+    """The accumulators of so many parts of one result phase: of the groups' channels in turn."""
+    cdef Py_ssize_t own = p.channels * c.g.components, group = part // own, at
+    cdef Py_ssize_t row = c.g.acc_pitch * c.g.size
+    cdef const char* first = acc_row(c, p, group, phase, lane_phase)
+    part -= group * own
+    for at in range(width):
+        if part == own:
+            part = 0
+            first += c.g.group_rows * row
+        sources[at] = first + part * row
+        part += 1
+
+
 cdef inline const char* block_bias(const Call* c, const Place* p) noexcept nogil:
     """Bias of the first channel of the first group's block."""
     return c.bias + (p.group * c.g.c_out + p.channel_0) * c.g.components * c.g.size
@@ -113,11 +129,9 @@ cdef void store_interleaved(
         for part in range(calls):
             for other in range(phases):
                 for r in range(stride):
-                    for at in range(width):
-                        c.sources[(other * stride + r) * width + at] = (
-                            acc_row(c, p, (part + at) // own, phase + other, r)
-                            + (part + at) % own * g.acc_pitch * g.size
-                        )
+                    list_woven(
+                        c, p, phase + other, r, part, width,
+                        &c.sources[(other * stride + r) * width])
             c.k.store[c.code](c.sources, bias + part * g.size, y + part * number, &s)
 
 

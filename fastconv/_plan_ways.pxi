@@ -110,7 +110,7 @@ cdef bint batch_is_better(
         relay = RELAY_FAR
     if g.lane.x_step != g.element:
         rows += numbers * RELAY
-    if axes[d - 1].x_step != g.element:
+    if axes[d - 1].x_step != g.element and g.x_channel != g.element:
         relay *= 3
     if not g.interleaved and not g.by_channel:
         rows += results_of(g, axes, d) * SCATTER

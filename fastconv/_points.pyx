@@ -320,7 +320,7 @@ cdef void run_task(
     c.sources = <const void**> (c.results + c.results_bytes)
     c.windows = <char*> c.sources + c.list_bytes
     if stage == RELAY:
-        relay_channel(&c, task)
+        relay_task(&c, task)
     elif stage == LOAD:
         load_task(&c, block, task)
     elif stage == PACK:
@@ -618,7 +618,7 @@ def run(Points points, kernels, int code, x, w, bias, y):
     cdef Py_ssize_t packed = round_up(points.packed_bytes, LINE)
     cdef Py_ssize_t shared = round_up(points.shared_bytes, LINE)
     cdef Py_ssize_t relaid = round_up(points.relaid_bytes, LINE)
-    cdef Py_ssize_t relays = c.groups * c.c_in if c.by_batch else 0
+    cdef Py_ssize_t relays
     cdef Memory scratch = Memory(packed + shared + relaid + workers * bytes)
     cdef char* mine = scratch.start + packed + shared + relaid
     c.k = kernel_table(kernels)
@@ -643,6 +643,7 @@ def run(Points points, kernels, int code, x, w, bias, y):
     c.streamed = y_buffer.view.len >= LARGE_RESULT
     c.by_channel = c.y_channel == c.size and c.cols.axis.y_step != c.size and c.c_out > 1
     tasks = c.lane_blocks * c.shares
+    relays = relay_tasks(&c)
     for worker in range(workers):
         mine[worker * bytes] = 0
     with nogil:

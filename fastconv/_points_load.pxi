@@ -107,33 +107,65 @@ cdef void load_segment(
         ci += n
 
 
-cdef void relay_channel(const Call* c, Py_ssize_t number) noexcept nogil:
-    """Lay one channel out with the images innermost, and zeros wherever windows reach outside."""
+cdef inline bint relays_rows(const Call* c) noexcept nogil:
+    """Whether x is laid out anew row by row, all channels of a pixel at once: neighbours."""
+    return c.x_channel == c.size and c.cols.axis.x_step != c.size
+
+
+cdef inline Py_ssize_t relay_tasks(const Call* c) noexcept nogil:
+    if not c.by_batch:
+        return 0
+    return c.groups * (c.relaid_rows if relays_rows(c) else c.c_in)
+
+
+cdef void relay_task(const Call* c, Py_ssize_t task) noexcept nogil:
+    """Lay a row or a channel out with the images innermost."""
+    cdef Py_ssize_t row
+    if relays_rows(c):
+        relay_row(c, task // c.relaid_rows, 0, c.c_in, task % c.relaid_rows)
+        return
+    for row in range(c.relaid_rows):
+        relay_row(c, task // c.c_in, task % c.c_in, 1, row)
+
+
+cdef void relay_row(
+        const Call* c, Py_ssize_t group, Py_ssize_t ci, Py_ssize_t channels,
+        Py_ssize_t row) noexcept nogil:
+    """One row of some channels, and zeros wherever windows reach outside."""
     cdef const Axis* a = &c.rows.axis
     cdef const Axis* b = &c.cols.axis
-    cdef Py_ssize_t row, block, at, column = IMAGES * c.size
+    cdef Py_ssize_t block, channel, pixel, column = IMAGES * c.size, pitch = c.relaid_cols * column
+    cdef Py_ssize_t at = a.q_lo - a.span + row
     cdef Py_ssize_t low = max(0, b.q_lo - b.span), before = low - (b.q_lo - b.span)
     cdef Py_ssize_t count = clip(b.n_in - low, 0, c.relaid_cols - before)
     cdef Py_ssize_t behind = c.relaid_cols - before - count
-    cdef const char* x = c.x + number * c.x_channel + low * b.x_step
+    cdef const char* x = c.x + (group * c.c_in + ci) * c.x_channel + low * b.x_step
     cdef char* dst
     cdef Load load
-    load.channel_step, load.lane_step = b.x_step, c.x_image
     load.row_step = load.component_step = load.slot = load.before = 0
-    load.channels, load.components, load.rows = count, 1, 1
-    load.width = load.pitch = IMAGES
-    for row in range(c.relaid_rows):
-        at = a.q_lo - a.span + row
-        for block in range(c.image_blocks):
-            dst = relaid_at(c, number // c.c_in, row, block, number % c.c_in)
-            if at < 0 or at >= a.n_in:
-                memset(dst, 0, c.relaid_cols * column)
-                continue
-            load.n = min(IMAGES, c.images - block * IMAGES)
-            memset(dst, 0, before * column)
+    load.lane_step, load.width = c.x_image, IMAGES
+    load.components = load.rows = 1
+    for block in range(c.image_blocks):
+        dst = relaid_at(c, group, row, block, ci)
+        if at < 0 or at >= a.n_in:
+            memset(dst, 0, channels * pitch)
+            continue
+        for channel in range(channels):
+            memset(dst + channel * pitch, 0, before * column)
+            memset(dst + channel * pitch + (before + count) * column, 0, behind * column)
+        load.n = min(IMAGES, c.images - block * IMAGES)
+        dst += before * column
+        if channels == 1:
+            # Its pixels are what lies next to each other.
+            load.channels, load.channel_step, load.pitch = count, b.x_step, IMAGES
+            c.k.load[c.code](x + block * IMAGES * c.x_image + at * a.x_step, dst, &load)
+            continue
+        load.channels, load.channel_step = channels, c.x_channel
+        load.pitch = c.relaid_cols * IMAGES
+        for pixel in range(count):
             c.k.load[c.code](
-                x + block * IMAGES * c.x_image + at * a.x_step, dst + before * column, &load)
-            memset(dst + (before + count) * column, 0, behind * column)
+                x + block * IMAGES * c.x_image + at * a.x_step + pixel * b.x_step,
+                dst + pixel * column, &load)
 
 
 cdef inline char* relaid_at(

@@ -102,11 +102,16 @@ def test_route_of_each_layer(name, isa):
     assert route(LAYERS[name]) == wanted[isa]
 
 
+def plan_last(x, w, dtype="float32", **arguments):
+    """The plan for one worker where channels are neighbours."""
+    problem = problem_of(x, w, **arguments)
+    strides = plan_strides(problem, x, w, dtype, True, True)
+    return _direct.make_plan(problem, np.dtype(dtype), strides, 1)
+
+
 def route_last(layer):
     """How the direct method computes a layer with channels that are neighbours."""
-    problem = problem_of(layer.x_shape, layer.w_shape, **layer.options)
-    strides = plan_strides(problem, layer.x_shape, layer.w_shape, layer.dtype, True, True)
-    plan = _direct.make_plan(problem, np.dtype(layer.dtype), strides, 1)
+    plan = plan_last(layer.x_shape, layer.w_shape, layer.dtype, **layer.options)
     return "pixels" if plan.pixelwise else plan.stencil or ""
 
 
@@ -299,6 +304,25 @@ def test_lanes_along_the_batch_or_a_row(dtype, isa):
     for pair in at:
         for n in pair:
             check_exact((n, 6, 4, 4), w, dtype, "direct", **geometry)
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float64", "float16", "int16", "complex64"))
+@pytest.mark.parametrize("groups", (1, 2))
+def test_batch_innermost_from_channels_last(groups, dtype, isa):
+    # Too few output channels for lanes along them.
+    rng = np.random.default_rng(9)
+    w = small_integers(rng, (10, 3, 3, 4), dtype)
+    geometry = {"stride": (2, 1), "padding": 1, "groups": groups}
+    for images in (16, 37):
+        x = small_integers(rng, (images, 10, 4, 3), dtype)
+        last = np.moveaxis(x, 1, -1).copy()
+        lanes = plan_last(x.shape, w.shape, dtype, **geometry)
+        assert lanes.lane_axis == "batch" and not lanes.pixelwise
+        for workers in WORKERS:
+            got = fastconv.conv_transpose(
+                last, w, channel_axis=-1, method="direct", workers=workers, **geometry)
+            wanted = fastconv.conv_transpose(x, w, method="reference", **geometry)
+            np.testing.assert_array_equal(np.moveaxis(got, -1, 1), wanted)
 
 
 def test_lanes_along_the_batch_while_caches_hold_a_copy(isa):

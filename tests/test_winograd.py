@@ -362,6 +362,21 @@ def test_lanes_along_the_batch(x, lanes, isa):
     assert wide == ("tiles" if x[1] > 1280 else lanes)
 
 
+@pytest.mark.parametrize("groups", (1, 2))
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+def test_images_have_the_same_bits_with_channels_last(dtype, groups, isa):
+    rng = np.random.default_rng(6)
+    w = rng.standard_normal((20, 9, 4, 4)).astype(dtype)
+    options = {"stride": 2, "padding": 1, "groups": groups, "method": "winograd"}
+    for images, rows in ((16, 7), (29, 1), (48, 3)):
+        x = rng.standard_normal((images, 20, rows, 8)).astype(dtype)
+        first = fastconv.conv_transpose(x, w, **options)
+        for workers in (1, 3):
+            last = fastconv.conv_transpose(
+                np.moveaxis(x, 1, -1).copy(), w, channel_axis=-1, workers=workers, **options)
+            assert np.moveaxis(last, -1, 1).tobytes() == first.tobytes()
+
+
 def test_images_have_the_same_bits_in_any_batch(isa):
     rng = np.random.default_rng(5)
     x = rng.standard_normal((32, 20, 7, 8)).astype(np.float32)
