@@ -82,7 +82,8 @@ cdef inline void load_lines(
         while at < n:
             # The last ones are moved back, and some read twice.
             at = min(at, n - width)
-            memcpy(some, <const element_t*> row + at, width * sizeof(element_t))
+            for u in range(width):
+                some[u] = (<const element_t*> row)[at + u]
             for u in range(width):
                 convert[element_t, real_t](some[u], &to[at + u])
             at += width

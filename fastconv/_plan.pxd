@@ -41,6 +41,7 @@ cdef struct Geometry:
     Py_ssize_t row_pitch             # flat: lanes from one row to the next
     # blocks
     Py_ssize_t vector, height        # lanes of a vector, rows of the tallest tile
+    Py_ssize_t set_rows              # rows of the largest class of the lane axis, of all channels
     Py_ssize_t widest                # vectors of the widest tile
     Py_ssize_t row_block, n_row_blocks
     Py_ssize_t lane_block, n_lane_blocks

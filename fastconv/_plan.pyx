@@ -46,6 +46,7 @@ cdef enum:
     STREAMED_PRODUCTS = 1 << 13  # ... or so many where the result is streamed,
     STREAMED_FEW = 32           # ... or these with few registers,
     STENCIL_GAIN = 3            # and how many cost as much as accumulators between
+    WIDE_FROM = 4               # vectors of lanes from which on few rows have the widest tiles
     MANY_ROWS = 8               # rows of the tallest tile where registers are many,
     FEW_CHANNELS = 2            # and output channels of a group that are few
     FETCHED_RESULT = 1 << 23    # bytes of a result whose lines are fetched before, there
@@ -175,7 +176,7 @@ cdef int make_sets(Geometry* g, bint in_any_batch) noexcept:
             set_classes(&g.outer[i], merged)
         if g.outer[i].merged:
             rows *= largest_class(&g.outer[i])
-    g.widest = MAX_VECTORS if rows < 4 and g.lane.q_hi - g.lane.q_lo > 64 else TALL_VECTORS
+    g.set_rows = rows
     g.n_sets = 1
     for i in range(g.n_outer):
         g.n_sets *= g.outer[i].n_classes

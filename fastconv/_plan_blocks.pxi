@@ -198,9 +198,23 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
     set_strip(g, g.group_block * g.group_rows)
 
 
+cdef bint widens(const Geometry* g, Py_ssize_t lanes) noexcept:
+    """Whether rows are so few that tiles have to be wide, and lanes are enough for that.
+
+    With long vectors tiles of two rows do well with three of them where rows run on.
+    """
+    return (
+        g.set_rows < 4 and lanes > WIDE_FROM * g.vector
+        and (not g.flat or g.height < MANY_ROWS or g.set_rows == 1)
+    )
+
+
 cdef void set_strip(Geometry* g, Py_ssize_t rows) noexcept:
     """How many lanes of `rows` rows are accumulated before they are stored."""
-    cdef Py_ssize_t tile = g.widest * g.vector, lanes, bytes
+    cdef Py_ssize_t lanes, tile, bytes
+    lanes = round_up(g.row_block * g.row_pitch if g.flat else g.lane_block, g.vector)
+    g.widest = MAX_VECTORS if widens(g, lanes) else TALL_VECTORS
+    tile = g.widest * g.vector
     if g.stencil:
         # There are no accumulators, but lanes past the last row are read.
         g.strip = g.acc_pitch = 0
@@ -213,7 +227,6 @@ cdef void set_strip(Geometry* g, Py_ssize_t rows) noexcept:
     if not g.interleaved and not g.by_channel:
         rows = g.height
     elif not g.gathered:
-        lanes = round_up(g.row_block * g.row_pitch if g.flat else g.lane_block, g.vector)
         g.strip = min(lanes, max(1, ACC_BYTES // (rows * g.size) // tile) * tile)
         if g.flat and short_rows(g) and rows * lanes * g.size <= ALL_ROWS_BYTES:
             g.strip = lanes

@@ -393,6 +393,16 @@ def test_rows_that_run_on_or_not(geometry, isa):
             check_exact((1, 5, 12, n), w, method="direct", **geometry)
 
 
+@pytest.mark.parametrize("channels", (1, 2, 3, 4))
+def test_few_rows_of_many_lanes(channels, isa):
+    # Tiles are wider from more than four vectors of lanes on, in a row or where rows run on.
+    vector = _isa.tiles[0][0]
+    for length in (4 * vector - 1, 4 * vector, 4 * vector + 1, 6 * vector, 13 * vector + 3):
+        check_exact((1, 3, 2, length), (3, channels, 3, 3), method="direct", padding=1)
+    for rows in (3, 4, 5, 20):
+        check_exact((2, 3, rows, vector - 2), (3, channels, 3, 3), method="direct", padding=1)
+
+
 def test_serial_or_parallel(isa):
     # Few products stay with one thread: the plan's threshold, then that of the call.
     def shapes(channels):
