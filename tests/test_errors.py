@@ -293,7 +293,9 @@ def test_workers():
     check(ValueError, "workers=-1000000", "usable", workers=-1_000_000)
 
 
-@pytest.mark.parametrize("out", [[0.0], 1.0, "float32", np.float32, memoryview(b"abc")], ids=repr)
+@pytest.mark.parametrize(
+    "out", [[0.0], 1.0, "float32", np.float32, memoryview(b"abc")],
+    ids=("list", "float", "name", "type", "memory"))
 def test_out_that_is_no_array(out):
     check(TypeError, "out must be a NumPy array", type(out).__name__, out=out)
 
