@@ -198,22 +198,21 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
     set_strip(g, g.group_block * g.group_rows)
 
 
-cdef bint widens(const Geometry* g, Py_ssize_t lanes) noexcept:
-    """Whether rows are so few that tiles have to be wide, and lanes are enough for that.
+cdef Py_ssize_t widest_tile(const Geometry* g, Py_ssize_t lanes) noexcept:
+    """Vectors of the widest tile: the fewer rows, the more sums hide what each waits for.
 
-    With long vectors tiles of two rows do well with three of them where rows run on.
+    Wider ones of two rows than these read their lanes twice, or spill.
     """
-    return (
-        g.set_rows < 4 and lanes > WIDE_FROM * g.vector
-        and (not g.flat or g.height < MANY_ROWS or g.set_rows == 1)
-    )
+    if g.set_rows >= 4 or lanes <= WIDE_FROM * g.vector:
+        return TALL_VECTORS
+    return MAX_VECTORS if g.set_rows == 1 else 4 if g.height == MANY_ROWS else 5
 
 
 cdef void set_strip(Geometry* g, Py_ssize_t rows) noexcept:
     """How many lanes of `rows` rows are accumulated before they are stored."""
     cdef Py_ssize_t lanes, tile, bytes
     lanes = round_up(g.row_block * g.row_pitch if g.flat else g.lane_block, g.vector)
-    g.widest = MAX_VECTORS if widens(g, lanes) else TALL_VECTORS
+    g.widest = widest_tile(g, lanes)
     tile = g.widest * g.vector
     if g.stencil:
         # There are no accumulators, but lanes past the last row are read.
