@@ -102,7 +102,8 @@ cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
         not g.by_batch and not g.stencil
         and runs_on(g, cut.lanes, cut.rows) and g.n_lane_blocks == 1
         and flat_fill(g, cut.lanes, cut.rows, min(cut.rows, 4))
-        > 1.02 * row_fill(cut.lanes, g.vector)
+        > (0.8 if g.set_rows < 4 and cut.lanes <= WIDE_FROM * g.vector else 1.02)
+        * row_fill(cut.lanes, g.vector)
     )
     if rows.shift == 1 and g.depth_block >= g.c_in and not g.by_batch:
         for block in range(1, min(cut.rows, MAX_ROW_BLOCK) + 1):
