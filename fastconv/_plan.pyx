@@ -58,6 +58,9 @@ cdef enum:
 # A tile of one vector has a load for each multiply-add and runs at about two thirds of the rate.
 cdef double SINGLE_VECTOR_RATE = 0.68
 
+# Light rows that run on may fill vectors less by this much.
+cdef double FEW_FILL = 0.8
+
 # What lanes along a row or the batch cost beside their multiply-adds, in multiply-adds: a row of x
 # and each of its numbers, a number that is laid out anew in or past the caches, one of the result
 # that is stored far from its neighbours. Joined phases fill tiles better, and rows are stored by

@@ -90,6 +90,14 @@ cdef void cut_lanes(Geometry* g, const Cut* cut) noexcept:
         g.pitch += g.vector
 
 
+cdef bint light_rows(const Geometry* g) noexcept:
+    """Whether a row takes so little work that its tiles and its store cost as much."""
+    cdef Py_ssize_t products = g.c_in * g.lane.max_taps, i
+    for i in range(g.n_outer):
+        products = min(products * g.outer[i].max_taps, STENCIL_PRODUCTS + 1)
+    return g.set_rows < 4 or g.set_rows == 4 and products <= STENCIL_PRODUCTS
+
+
 cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
     """As many rows as fit and leave every worker some tasks; they share the halo of rows."""
     cdef const Axis* rows = &g.outer[g.n_outer - 1]
@@ -97,13 +105,13 @@ cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
     cdef double best = 0, score
     g.row_block = 1
     g.row_slots = rows.max_taps
-    # Short rows may leave the last vector of each half empty: run on into the next row then.
+    # Short rows may leave the last vector of each half empty: run on into the next row then. Light
+    # ones run on though they leave some more empty then.
     g.flat = (
         not g.by_batch and not g.stencil
         and runs_on(g, cut.lanes, cut.rows) and g.n_lane_blocks == 1
         and flat_fill(g, cut.lanes, cut.rows, min(cut.rows, 4))
-        > (0.8 if g.set_rows < 4 and cut.lanes <= WIDE_FROM * g.vector else 1.02)
-        * row_fill(cut.lanes, g.vector)
+        > (FEW_FILL if light_rows(g) else 1.02) * row_fill(cut.lanes, g.vector)
     )
     if rows.shift == 1 and g.depth_block >= g.c_in and not g.by_batch:
         for block in range(1, min(cut.rows, MAX_ROW_BLOCK) + 1):
