@@ -41,7 +41,6 @@ cdef enum:
     PIXEL_TAPS = 1 << 14        # taps of all axes in the longer lists of pixels,
     PIXEL_WEIGHTS = 1 << 21     # bytes of weights that a few pixels are multiplied with at a time,
     LEAST_INSIDE = 7            # and pixels of a row that have all taps
-    RELAY_BYTES = 1 << 23       # of x that caches do not hold together with a copy
     STENCIL_PRODUCTS = 64       # products of a sum that is stored from where it is made, ...
     STREAMED_PRODUCTS = 1 << 13  # ... or so many where the result is streamed,
     STREAMED_FEW = 32           # ... or these with few registers,
@@ -60,18 +59,6 @@ cdef double SINGLE_VECTOR_RATE = 0.68
 
 # Light rows that run on may fill vectors less by this much.
 cdef double FEW_FILL = 0.8
-
-# What lanes along a row or the batch cost beside their multiply-adds, in multiply-adds: a row of x
-# and each of its numbers, a number that is laid out anew in or past the caches, one of the result
-# that is stored far from its neighbours. Joined phases fill tiles better, and rows are stored by
-# planes where no taps overlap.
-cdef double ROW_LOAD = 400
-cdef double LOAD = 15
-cdef double RELAY = 30
-cdef double RELAY_FAR = 65
-cdef double SCATTER = 15
-cdef double JOINED_SHARE = 0.7
-cdef double ALONE = 1.15
 
 # Shared scratch at most, in bytes, which keeps sums of sizes in range.
 cdef double MAX_BYTES = 2.0 ** 62
@@ -136,6 +123,7 @@ cdef void take_axes(
 
 
 include "_plan_ways.pxi"
+include "_plan_lanes.pxi"
 
 
 cdef int make_sets(Geometry* g, bint in_any_batch) noexcept:
@@ -281,7 +269,7 @@ cdef class Plan:
         cdef Py_ssize_t w_steps[MAX_AXES]
         cdef Py_ssize_t d = make_axes(<tuple> problem, axes)
         cdef Py_ssize_t i, lane, c_in, c_out, batch_taps
-        cdef double best, score, x_bytes, y_bytes
+        cdef double x_bytes, y_bytes
         cdef bint in_any_batch
         _, g.groups, c_in, c_out, _, _, _, _, _, _, _, _ = <tuple> problem
         g.taps = 1
@@ -323,19 +311,7 @@ cdef class Plan:
         g.depth_block = max(1, ROWS_LIMIT // (batch_taps * vector * g.size * components))
         g.depth_block = min(g.depth_block, max(1, g.c_in))
 
-        lane, in_any_batch = d, False
-        if not exact:
-            best = 0
-            for i in range(d):
-                # Stores along another axis than the last are scattered.
-                score = fill(&axes[i], vector) * (1.0 if i == d - 1 else 0.5)
-                if score >= best and fits(g, axes, d, i):
-                    best, lane = score, i
-        if lane < d:
-            take_axes(g, axes, d, lane, w_steps, images)
-            in_any_batch = lane == d - 1 and joins_in_any_batch(g, axes, d)
-            if not in_any_batch and batch_is_better(g, axes, d, images):
-                lane = d
+        lane = choose_lane(g, axes, d, w_steps, images, exact, &in_any_batch)
         if not fits(g, axes, d, lane):
             raise OverflowError(
                 f"one phase has more than {LIST_TAPS} taps, and no axis is long enough for them"

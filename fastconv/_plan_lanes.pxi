@@ -1,0 +1,133 @@
+# Which axis runs along the lanes, by what either way costs. Part of _plan.pyx.
+
+cdef enum:
+    RELAY_BYTES = 1 << 23       # of x that caches do not hold together with a copy
+
+# What lanes along a row or the batch cost beside their multiply-adds, in multiply-adds: a row of x
+# and each of its numbers, a number that is laid out anew in or past the caches, one of the result
+# that is stored far from its neighbours. Joined phases fill tiles better, and rows are stored by
+# planes where no taps overlap.
+cdef double ROW_LOAD = 400
+cdef double LOAD = 15
+cdef double RELAY = 30
+cdef double RELAY_FAR = 65
+cdef double SCATTER = 15
+cdef double JOINED_SHARE = 0.7
+cdef double ALONE = 1.15
+
+
+cdef double flat_fill(
+        const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows, Py_ssize_t block) noexcept:
+    """The same as `row_fill` when the rows of each block follow each other."""
+    cdef Py_ssize_t used = n_rows // block * round_up(block * g.row_pitch, g.vector)
+    used += round_up(n_rows % block * g.row_pitch, g.vector)
+    return <double> n_rows * lanes / used
+
+
+cdef bint runs_on(const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows) noexcept:
+    """Whether lanes can run on from row to row: few, in rows of x that follow each other."""
+    return (
+        n_rows > 1 and g.outer[g.n_outer - 1].shift == 1 and g.depth_block >= g.c_in
+        and lanes < 8 * g.vector
+    )
+
+
+cdef double rows_cost(const Geometry* g) noexcept:
+    """What lanes along rows cost for one channel of x, in multiply-adds, if arrays are contiguous.
+
+    The last axis has its products with zeros beyond the ends if rows run on, the others have none.
+    """
+    cdef const Axis* a = &g.lane
+    cdef const Axis* rows = &g.outer[g.n_outer - 1]
+    cdef Py_ssize_t lanes = a.q_hi - a.q_lo, n_rows = rows.q_hi - rows.q_lo, i
+    cdef double x_rows = g.components, work = <double> g.c_out * g.components * g.components
+    cdef double apart, on
+    for i in range(g.n_outer):
+        x_rows *= g.outer[i].n_in
+        if i < g.n_outer - 1:
+            work *= pairs(&g.outer[i])
+    work *= a.kernel * lanes
+    apart = on = work * pairs(rows) / row_fill(lanes, g.vector)
+    if runs_on(g, lanes, n_rows):
+        on = work * rows.kernel * n_rows / flat_fill(g, lanes, n_rows, n_rows)
+    return min(apart, on) + x_rows * (ROW_LOAD + LOAD * a.n_in)
+
+
+cdef double batch_cost(
+        const Geometry* g, const Axis* axes, Py_ssize_t d, double filled, double relay) noexcept:
+    """The same for lanes along the batch, of which vectors are so far filled."""
+    cdef double work = <double> g.c_out * g.components * g.components
+    cdef double numbers = g.components, results = results_of(g, axes, d)
+    cdef Py_ssize_t i
+    cdef bint alone = True       # no product is added to another tap's
+    for i in range(d):
+        work *= pairs(&axes[i])
+        numbers *= axes[i].n_in
+        alone = alone and axes[i].max_taps <= 1
+    if alone:
+        work *= ALONE
+    return (work + relay * numbers) / filled + SCATTER * results
+
+
+cdef double results_of(const Geometry* g, const Axis* axes, Py_ssize_t d) noexcept:
+    """Numbers of the result for one channel of x."""
+    cdef double results = <double> g.c_out * g.components / max(g.c_in, 1)
+    cdef Py_ssize_t i
+    for i in range(d):
+        results *= axes[i].n_out
+    return results
+
+
+cdef bint joins_in_any_batch(Geometry* g, const Axis* axes, Py_ssize_t d) noexcept:
+    """Whether rows of joined phases are taken with any number of images, in any layout.
+
+    What decides the order of a sum must not depend on them.
+    """
+    return joins(g, True) and JOINED_SHARE * rows_cost(g) <= batch_cost(g, axes, d, 1, RELAY)
+
+
+cdef bint batch_is_better(
+        const Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t images) noexcept:
+    """Whether lanes along the batch cost less than along rows, in the layout there is."""
+    cdef double numbers = g.components, rows = rows_cost(g), relay = RELAY
+    cdef Py_ssize_t i
+    for i in range(d):
+        numbers *= axes[i].n_in
+    if numbers * images * g.groups * g.c_in * g.size >= RELAY_BYTES:
+        relay = RELAY_FAR
+    if g.lane.x_step != g.element:
+        rows += numbers * RELAY
+    if axes[d - 1].x_step != g.element and g.x_channel != g.element:
+        relay *= 3
+    if not g.interleaved and not g.by_channel:
+        rows += results_of(g, axes, d) * SCATTER
+    return rows > batch_cost(g, axes, d, row_fill(images, g.vector), relay)
+
+
+cdef Py_ssize_t choose_lane(
+        Geometry* g, const Axis* axes, Py_ssize_t d, const Py_ssize_t* w_steps,
+        Py_ssize_t images, bint exact, bint* in_any_batch) noexcept:
+    """The spatial axis that fills vectors best, or `d`: the batch; and whether it always is that.
+
+    `exact` wants the batch.
+    """
+    cdef Py_ssize_t lane = d, i
+    cdef double best = 0, score
+    in_any_batch[0] = False
+    if exact:
+        return d
+    for i in range(d):
+        # Stores along another axis than the last are scattered.
+        score = fill(&axes[i], g.vector) * (1.0 if i == d - 1 else 0.5)
+        if score >= best and fits(g, axes, d, i):
+            best, lane = score, i
+    if lane == d:
+        return d
+    take_axes(g, axes, d, lane, w_steps, images)
+    in_any_batch[0] = lane == d - 1 and joins_in_any_batch(g, axes, d)
+    if (
+        not in_any_batch[0] and batch_is_better(g, axes, d, images)
+        and fits(g, axes, d, d)
+    ):
+        return d
+    return lane
