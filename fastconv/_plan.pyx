@@ -311,7 +311,8 @@ cdef class Plan:
         g.depth_block = max(1, ROWS_LIMIT // (batch_taps * vector * g.size * components))
         g.depth_block = min(g.depth_block, max(1, g.c_in))
 
-        lane = choose_lane(g, axes, d, w_steps, images, exact, &in_any_batch)
+        workers = 1 if self.macs + x_bytes + y_bytes < SERIAL_WORK else resolve(workers)
+        lane = choose_lane(g, axes, d, w_steps, images, workers > 1, exact, &in_any_batch)
         if not fits(g, axes, d, lane):
             raise OverflowError(
                 f"one phase has more than {LIST_TAPS} taps, and no axis is long enough for them"
@@ -320,7 +321,6 @@ cdef class Plan:
         take_axes(g, axes, d, lane, w_steps, images)
         if make_sets(g, in_any_batch) < 0:
             raise MemoryError(f"no memory for the plan of {g.n_sets} sets of phases")
-        workers = 1 if self.macs + x_bytes + y_bytes < SERIAL_WORK else resolve(workers)
         # Of the orders of a sum only that of row after row can be had with lanes along channels.
         g.pixelwise = (
             goes_by_pixels(g) and not g.joined and lane >= d - 1

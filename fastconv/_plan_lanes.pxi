@@ -4,12 +4,13 @@ cdef enum:
     RELAY_BYTES = 1 << 23       # of x that caches do not hold together with a copy
 
 # What lanes along a row or the batch cost beside their multiply-adds, in multiply-adds: a row of x
-# and each of its numbers, a number that is laid out anew in or past the caches, one of the result
-# that is stored far from its neighbours. Joined phases fill tiles better, and rows are stored by
+# and each of its numbers, a number that is laid out anew, by one worker or for others to read, or past
+# the caches, one of the result that is stored far from its neighbours. Joined phases fill tiles better, and rows are stored by
 # planes where no taps overlap.
-cdef double ROW_LOAD = 400
+cdef double ROW_LOAD = 300
 cdef double LOAD = 15
 cdef double RELAY = 30
+cdef double RELAY_SHARED = 42
 cdef double RELAY_FAR = 65
 cdef double SCATTER = 15
 cdef double JOINED_SHARE = 0.7
@@ -87,9 +88,11 @@ cdef bint joins_in_any_batch(Geometry* g, const Axis* axes, Py_ssize_t d) noexce
 
 
 cdef bint batch_is_better(
-        const Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t images) noexcept:
+        const Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t images,
+        bint shared) noexcept:
     """Whether lanes along the batch cost less than along rows, in the layout there is."""
-    cdef double numbers = g.components, rows = rows_cost(g), relay = RELAY
+    cdef double numbers = g.components, rows = rows_cost(g)
+    cdef double relay = RELAY_SHARED if shared else RELAY
     cdef Py_ssize_t i
     for i in range(d):
         numbers *= axes[i].n_in
@@ -106,10 +109,10 @@ cdef bint batch_is_better(
 
 cdef Py_ssize_t choose_lane(
         Geometry* g, const Axis* axes, Py_ssize_t d, const Py_ssize_t* w_steps,
-        Py_ssize_t images, bint exact, bint* in_any_batch) noexcept:
+        Py_ssize_t images, bint shared, bint exact, bint* in_any_batch) noexcept:
     """The spatial axis that fills vectors best, or `d`: the batch; and whether it always is that.
 
-    `exact` wants the batch.
+    Work is `shared` by workers. `exact` wants the batch.
     """
     cdef Py_ssize_t lane = d, i
     cdef double best = 0, score
@@ -126,7 +129,7 @@ cdef Py_ssize_t choose_lane(
     take_axes(g, axes, d, lane, w_steps, images)
     in_any_batch[0] = lane == d - 1 and joins_in_any_batch(g, axes, d)
     if (
-        not in_any_batch[0] and batch_is_better(g, axes, d, images)
+        not in_any_batch[0] and batch_is_better(g, axes, d, images, shared)
         and fits(g, axes, d, d)
     ):
         return d

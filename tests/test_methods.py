@@ -339,6 +339,14 @@ def test_lanes_along_the_batch_while_caches_hold_a_copy(isa):
         check_exact(shape(n), w, method="direct", stride=2)
 
 
+def test_lanes_along_the_batch_unless_workers_share_the_copy(isa):
+    x, w, geometry = (64, 64, 14, 14), (64, 1, 4, 4), {"stride": 2, "padding": 1}
+    assert plan(x, w, workers=1, **geometry).lane_axis == "batch"
+    shared = plan(x, w, workers=2, **geometry)
+    assert (shared.workers, shared.lane_axis) == (2, "spatial 1")
+    check_exact(x, w, method="direct", **geometry)
+
+
 def test_lanes_along_rows_of_joined_phases(isa):
     # They fill tiles where output channels are few: whatever the batch, or sums would change.
     w, geometry = (16, 1, 5, 5), {"stride": 2, "padding": 2, "output_padding": 1}
