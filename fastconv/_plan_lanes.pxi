@@ -4,9 +4,9 @@ cdef enum:
     RELAY_BYTES = 1 << 23       # of x that caches do not hold together with a copy
 
 # What lanes along a row or the batch cost beside their multiply-adds, in multiply-adds: a row of x
-# and each of its numbers, a number that is laid out anew, by one worker or for others to read, or past
-# the caches, one of the result that is stored far from its neighbours. Joined phases fill tiles better, and rows are stored by
-# planes where no taps overlap.
+# and each of its numbers, a number that is laid out anew, by one worker or for others to read, or
+# past the caches, one of the result that is stored far from its neighbours. Joined phases fill
+# tiles better, and rows are stored by planes where no taps overlap.
 cdef double ROW_LOAD = 300
 cdef double LOAD = 15
 cdef double RELAY = 30
