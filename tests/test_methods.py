@@ -325,6 +325,27 @@ def test_batch_innermost_from_channels_last(groups, dtype, isa):
             np.testing.assert_array_equal(np.moveaxis(got, -1, 1), wanted)
 
 
+def test_batch_innermost_from_planes_with_gaps(isa):
+    # Rows and planes that do not follow each other in memory are read one by one.
+    rng = np.random.default_rng(4)
+    whole = small_integers(rng, (48, 20, 5, 9, 10), "float32")
+    flat = small_integers(rng, (20, 9, 4, 4), "float32")
+    deep = small_integers(rng, (20, 3, 2, 3, 3), "float32")
+    for x, w in (
+        (whole[:, :, 0, :4, :5], flat), (whole[:, :, 1, ::2, :], flat),
+        (whole[:, :, 2, 1:6, 3:8], flat), (whole[..., :4, :3], deep),
+        (whole[:, :, ::2, :4, :3], deep), (whole[:, :, :, 1::4], deep),
+    ):
+        assert plan(x.shape, w.shape, stride=2).lane_axis == "batch"
+        np.testing.assert_array_equal(
+            fastconv.conv_transpose(x, w, stride=2, method="direct"),
+            fastconv.conv_transpose(x.copy(), w, stride=2, method="reference"))
+        if w is flat:
+            got = fastconv.conv_transpose(x, w, stride=2, method="winograd")
+            same = fastconv.conv_transpose(x.copy(), w, stride=2, method="winograd")
+            assert got.tobytes() == same.tobytes()
+
+
 def test_lanes_along_the_batch_while_caches_hold_a_copy(isa):
     def shape(n):
         return n, 64, 14, 14
