@@ -123,16 +123,15 @@ cdef void load(const element_t* src, real_t* dst, const Load* load) noexcept nog
         load.channel_step == size and step != size and load.components == 1
         and (load.channels >= 4 and n >= QUAD or few)
     )
-    for c in range(load.channels):
+    # Channels that are neighbours are read below; here they get the zeros around them, if any.
+    for c in range(0 if by_channel and load.width == n else load.channels):
         ahead = load.channel_step if c + 1 < load.channels else 0
         for part in range(load.components):
             # Row after row of one channel: they are neighbours in memory as a rule.
             from_ = <const element_t*> (
                 <const char*> src + (c * load.channel_step + part * load.component_step))
             to = dst + (c * load.components + part) * load.pitch
-            if by_channel and load.width == n:
-                break
-            elif by_channel or step != size:
+            if by_channel or step != size:
                 load_scattered[element_t, real_t](from_, to, load, by_channel)
             elif n >= QUAD:
                 load_lines[element_t, real_t](from_, to, load, ahead, QUAD)

@@ -14,7 +14,7 @@ cdef class Buffer:
     cdef Py_buffer view
 
 
-# A large piece of memory: `size` bytes from `start` on.
+# A piece of memory that is kept when it is given up: `size` bytes from `start` on.
 cdef struct Block:
     Py_ssize_t size
     char* start
@@ -22,7 +22,7 @@ cdef struct Block:
 
 cdef class Memory:
     cdef void* block
-    cdef Block* large
+    cdef Block* kept
     cdef char* start
 
 

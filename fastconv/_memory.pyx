@@ -140,9 +140,9 @@ cdef class Memory:
 
     def __cinit__(self, Py_ssize_t size):
         if size >= LEAST_KEPT:
-            self.large = take_block(&kept_scratch, size)
-            if self.large != NULL:
-                self.start = self.large.start
+            self.kept = take_block(&kept_scratch, size)
+            if self.kept != NULL:
+                self.start = self.kept.start
         else:
             self.block = PyMem_RawMalloc(size + LINE)
             if self.block != NULL:
@@ -151,8 +151,8 @@ cdef class Memory:
             raise MemoryError(f"no memory for {size} bytes of scratch")
 
     def __dealloc__(self):
-        if self.large != NULL:
-            give_block(&kept_scratch, self.large)
+        if self.kept != NULL:
+            give_block(&kept_scratch, self.kept)
         PyMem_RawFree(self.block)
 
 

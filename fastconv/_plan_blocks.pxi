@@ -92,10 +92,7 @@ cdef void cut_lanes(Geometry* g, const Cut* cut) noexcept:
 
 cdef bint light_rows(const Geometry* g) noexcept:
     """Whether a row takes so little work that its tiles and its store cost as much."""
-    cdef Py_ssize_t products = g.c_in * g.lane.max_taps, i
-    for i in range(g.n_outer):
-        products = min(products * g.outer[i].max_taps, STENCIL_PRODUCTS + 1)
-    return g.set_rows < 4 or g.set_rows == 4 and products <= STENCIL_PRODUCTS
+    return g.set_rows < 4 or g.set_rows == 4 and longest_sum(g) <= STENCIL_PRODUCTS
 
 
 cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:

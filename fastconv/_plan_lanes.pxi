@@ -56,7 +56,7 @@ cdef double rows_cost(const Geometry* g) noexcept:
 
 cdef double batch_cost(
         const Geometry* g, const Axis* axes, Py_ssize_t d, double filled, double relay) noexcept:
-    """The same for lanes along the batch, of which vectors are so far filled."""
+    """The same for lanes along the batch, which fill so much of their vectors."""
     cdef double work = <double> g.c_out * g.components * g.components
     cdef double numbers = g.components, results = results_of(g, axes, d)
     cdef Py_ssize_t i

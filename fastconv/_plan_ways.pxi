@@ -89,6 +89,14 @@ cdef bint streams(const Geometry* g, Py_ssize_t products) noexcept:
     )
 
 
+cdef Py_ssize_t longest_sum(const Geometry* g) noexcept:
+    """Products of the longest sum, or more than any limit of them if it is above all."""
+    cdef Py_ssize_t products = g.c_in * g.lane.max_taps, i
+    for i in range(g.n_outer):
+        products = min(products * g.outer[i].max_taps, STREAMED_PRODUCTS + 1)
+    return products
+
+
 cdef bint stencils(const Geometry* g) noexcept:
     """Whether sums are stored from where they are made.
 
@@ -96,9 +104,8 @@ cdef bint stencils(const Geometry* g) noexcept:
     is streamed: the next sums are made while whole lines are on their way then.
     """
     cdef const Axis* a = &g.lane
-    cdef Py_ssize_t products = g.c_in * a.max_taps, lanes = a.q_hi - a.q_lo, i
+    cdef Py_ssize_t products = longest_sum(g), lanes = a.q_hi - a.q_lo, i
     for i in range(g.n_outer):
-        products = min(products * g.outer[i].max_taps, STREAMED_PRODUCTS + 1)
         # What joined phases have more is one tap of the first lane phase at most.
         if g.joined and (g.outer[i].kernel > 1 or longer_phases(a) != 1):
             return False
