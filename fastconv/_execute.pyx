@@ -10,10 +10,11 @@ from libc.string cimport memcpy, memset
 from fastconv._arith cimport ceil_div, clip, floor_div, round_up
 from fastconv._memory cimport Buffer, Memory, enter_fenv, fenv_t, kernel_table, leave_fenv
 from fastconv._plan cimport Geometry, Plan, multiplies_zeros
+from fastconv._prefetch cimport prefetch_result
 from fastconv._stream cimport stream_fence
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
-    MAX_AXES, MAX_WOVEN, PARTED, QUAD, Axis, KernelTable, Load, Product, Run, Stencil,
+    LINE, MAX_AXES, MAX_WOVEN, PARTED, QUAD, Axis, KernelTable, Load, Product, Run, Stencil,
     Store, class_first, class_size, log2_height, longer_phases, one_row, panel_height,
     phase_taps, tile_vectors, uneven,
 )
@@ -26,6 +27,16 @@ cdef enum:
     PACK_GROUPS = 16      # and groups
     NEAR_BYTES = 1 << 14  # of x that stay in the first-level cache
     LEAST_PIXELS = 32     # that share what is read of the weights of a phase
+
+
+# The lines that a strip is stored to and that are not asked for yet: parts of rows of channels.
+cdef struct Ahead:
+    Py_ssize_t share                     # lines for each tile; 0 if there are none
+    Py_ssize_t bytes                     # of a row,
+    Py_ssize_t row_step, rows            # rows of a channel,
+    Py_ssize_t channel_step, channels    # and channels, with the one at hand
+    const char* channel
+    Py_ssize_t at, row                   # the next line of it
 
 
 cdef struct Call:
@@ -48,12 +59,14 @@ cdef struct Call:
     const void** sources
     Product* products
     char* zeros
+    Ahead* ahead
 
 
 include "_place.pxi"
 include "_execute_pack.pxi"
 include "_execute_load.pxi"
 include "_execute_store.pxi"
+include "_execute_ahead.pxi"
 
 
 cdef bint list_taps(const Call* c, Place* p) noexcept nogil:
@@ -154,6 +167,7 @@ cdef inline void run_tile(
     if g.by_batch:
         # x laid out anew holds all lanes and all channels.
         at = lane + ci * g.components * g.pitch
+    ask_ahead(c.ahead)
     c.k.tile[g.compute][log2_height(height)][vectors - 1](
         c.packed + (panel + ci * height) * g.size, g.c_in * height, taps.taps, taps.rows,
         taps.n_rows, lane_taps, g.lane.shift, at, channels, g.pitch, g.components, acc,
@@ -277,6 +291,8 @@ cdef void run_set(const Call* c, Place* p) noexcept nogil:
     while lane < lanes:
         n = min(lanes - lane, g.strip)
         done = 0
+        if g.interleaved or g.by_channel:
+            list_ahead(c, p, lane, n)
         while done < n:
             vectors = tile_vectors(n - done, g.vector, g.widest, g.height)
             width = vectors * g.vector
@@ -423,6 +439,9 @@ cdef void run_stage_task(
         const Call* call, Stage stage, char* scratch, Py_ssize_t task) noexcept nogil:
     """One task of a stage with the scratch of the worker that took it."""
     cdef Call mine = call[0]
+    cdef Ahead ahead
+    ahead.share = 0
+    mine.ahead = &ahead
     lay_out(&mine, scratch)
     if mine.g.pixelwise and stage == PACK:
         pack_pixels(&mine, task)

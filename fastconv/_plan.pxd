@@ -19,14 +19,15 @@ cdef struct Geometry:
     bint complete                    # the tiles reach every element of the result
     bint interleaved                 # phases of the lane axis are neighbours in the result
     bint by_channel                  # channels are the neighbours in the result: store by them
-    bint streamed                    # the result is larger than the caches: store past them
     bint woven                       # ... all of them, and all phases of the lane axis: whole runs
+    double y_bytes                   # of the result
+    bint streamed                    # it is larger than the caches: store past them
+    bint fetched                     # its lines are fetched before they are stored to
     bint stencil                     # sums so short that they are stored from where they are made,
     int weave                        # ... how its lane phases are woven,
     bint stencil_last                # ... channels are neighbours, and woven as well,
     Py_ssize_t stencil_rows          # ... rows of a panel that one output channel has,
     Py_ssize_t products              # ... how long the list of products of all its phases is,
-    bint fetched                     # ... into lines fetched before, where no near cache has them
     bint pixelwise                   # lanes run along the channels of a pixel, see the driver,
     bint gaps                        # ... and some pixels of a row have no phase
     bint joined                      # all phases share panels, but for the taps that some lack

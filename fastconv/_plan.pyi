@@ -31,6 +31,7 @@ class Plan:
     flat: bool
     joined: bool
     short_rows: bool
+    fetched: bool
     stencil: str | None
     pixelwise: bool
     groups: int

@@ -45,10 +45,14 @@ cdef enum:
     STREAMED_PRODUCTS = 1 << 13  # ... or so many where the result is streamed,
     STREAMED_FEW = 32           # ... or these with few registers,
     STENCIL_GAIN = 3            # and how many cost as much as accumulators between
+    LONG_RESULT = 1 << 21       # bytes of a result to which longer sums are stored so,
+    LONG_PRODUCTS = 256         # how long they are at most,
+    LONG_GAIN = 5               # and what accumulators between cost there
     WIDE_FROM = 4               # vectors of lanes from which on few rows have the widest tiles
     MANY_ROWS = 8               # rows of the tallest tile where registers are many,
     FEW_CHANNELS = 2            # and output channels of a group that are few
-    FETCHED_RESULT = 1 << 23    # bytes of a result whose lines are fetched before, there
+    FETCHED_RESULT = 1 << 23    # bytes of a result whose lines are fetched before,
+    FETCHED_PRODUCTS = 32       # and products of its longest sum
     JOINED_TILES = 4            # tall tiles that the rows of joined phases fill at most,
     JOINED_DEPTH = 16           # and products of each sum that they have in common at least
     SERIAL_WORK = 1 << 20       # multiply-adds and bytes below which threads do not pay
@@ -132,6 +136,7 @@ cdef int make_sets(Geometry* g, bint in_any_batch) noexcept:
     cdef bint merged
     g.joined = joins(g, in_any_batch)
     g.stencil = stencils(g)
+    g.fetched = fetches(g)
     g.outer[g.joint].whole = g.lane.whole = g.joined
     if g.joined:
         g.outer[g.joint].n_classes = g.lane.n_classes = 1
@@ -291,7 +296,7 @@ cdef class Plan:
         x_bytes *= c_in
         y_bytes *= c_out
         g.streamed = y_bytes >= LARGE_RESULT
-        g.fetched = y_bytes >= FETCHED_RESULT
+        g.y_bytes = y_bytes
         g.components = components
         g.compute = compute
         g.size = 4 if compute == 0 else 8
@@ -395,6 +400,11 @@ cdef class Plan:
     def short_rows(self):
         """Whether short rows of the result are stored with their neighbours, in all phases."""
         return short_rows(&self.g)
+
+    @property
+    def fetched(self):
+        """Whether lines of the result are fetched before they are stored to."""
+        return self.g.fetched
 
     @property
     def stencil(self):

@@ -97,33 +97,67 @@ cdef Py_ssize_t longest_sum(const Geometry* g) noexcept:
     return products
 
 
+cdef double cost_apart(const Geometry* g, Py_ssize_t lanes) noexcept:
+    """How much more of the vectors is empty, as a share, if so many lanes are a row by themselves.
+
+    That is, than if they run on from row to row where they could.
+    """
+    cdef const Axis* rows = &g.outer[g.n_outer - 1]
+    cdef Py_ssize_t own = g.lane.q_hi - g.lane.q_lo, n_rows = rows.q_hi - rows.q_lo
+    cdef double other = <double> own / round_up(own, g.vector)
+    if runs_on(g, own, n_rows):
+        other = max(other, flat_fill(g, own, n_rows, min(n_rows, 4)))
+    return max(0.0, other * round_up(lanes, g.vector) / lanes - 1)
+
+
 cdef bint stencils(const Geometry* g) noexcept:
     """Whether sums are stored from where they are made.
 
     Either they are so short that accumulators between would cost more than they do, or the result
-    is streamed: the next sums are made while whole lines are on their way then.
+    is so large that caches have to take it while the next sums are made.
     """
     cdef const Axis* a = &g.lane
-    cdef Py_ssize_t products = longest_sum(g), lanes = a.q_hi - a.q_lo, i
+    cdef Py_ssize_t products = longest_sum(g), lanes = a.q_hi - a.q_lo, most, i
     for i in range(g.n_outer):
         # What joined phases have more is one tap of the first lane phase at most.
         if g.joined and (g.outer[i].kernel > 1 or longer_phases(a) != 1):
             return False
     if parts_lanes(g):
         lanes = min(lanes, ceil_div(a.n_out, 2))
+    most = STREAMED_PRODUCTS if g.streamed else STENCIL_PRODUCTS
+    if (
+        not g.streamed and g.y_bytes >= LONG_RESULT
+        and g.interleaved and g.height == MANY_ROWS and g.c_out >= g.height
+    ):
+        most = LONG_PRODUCTS
     return (
-        not g.by_batch
+        not g.by_batch and lanes > 0
         and (g.interleaved and a.y_step == g.element or weaves_channels(g))
         and g.compute < N_FLOATS and g.components == 1 and g.element == g.size
         and g.c_out > 0 and 0 < g.c_in <= g.depth_block
-        and products <= (STREAMED_PRODUCTS if g.streamed else STENCIL_PRODUCTS)
+        and products <= most
         # Rows of channels that are neighbours are held at once.
         and (g.interleaved or products * g.groups <= STREAMED_PRODUCTS)
         and (not g.streamed or streams(g, products))
         and (a.stride == 2 or a.stride == 4) and a.stride <= g.height
         and (g.joined or parts_lanes(g) or not uneven(a))
         # Rows are not joined, and each may leave some of its lanes empty.
-        and products * (round_up(lanes, g.vector) - lanes) < STENCIL_GAIN * lanes
+        and products * cost_apart(g, lanes) < (
+            LONG_GAIN if most > STENCIL_PRODUCTS else STENCIL_GAIN)
+    )
+
+
+cdef bint fetches(const Geometry* g) noexcept:
+    """Whether lines of the result are fetched before, since no near cache has them.
+
+    Where they follow each other in one row of each channel, a processor does that by itself.
+    """
+    cdef Py_ssize_t products = longest_sum(g)
+    if g.stencil:
+        return g.y_bytes >= FETCHED_RESULT or products > STENCIL_PRODUCTS
+    return (
+        g.y_bytes >= FETCHED_RESULT and not g.streamed and products >= FETCHED_PRODUCTS
+        and g.outer[g.n_outer - 1].n_out > 1
     )
 
 

@@ -453,6 +453,23 @@ def test_results_with_holes_are_filled(isa):
         assert whole.complete == (kernel >= 3)
         check_exact((2, 3, 9, 10), (3, 4, kernel, kernel), method="direct", stride=3)
 
+def test_lines_of_which_results_are_fetched(isa):
+    """From 8 MiB on, if sums take long enough, of rows that a processor does not foresee."""
+    def fetched(x, w, **arguments):
+        return plan(x, w, **arguments).fetched
+
+    w = (32, 64, 3, 3)
+    assert fetched((1, 32, 128, 29), w, stride=3)
+    assert not fetched((1, 32, 128, 28), w, stride=3)
+    assert not fetched((1, 31, 128, 29), (31, 64, 3, 3), stride=3)
+    # Streamed ones, and one row of each channel.
+    assert not fetched((1, 32, 128, 72), w, stride=3)
+    assert not fetched((1, 32, 16384), (32, 64, 3), stride=3)
+    # Those of long sums that are stored from where they are made; of short ones from 8 MiB on.
+    assert fetched((1, 80, 64, 64), (80, 32, 2, 2), stride=2) == (_isa.tiles[0][1] == 8)
+    assert not fetched((1, 16, 64, 64), (16, 32, 2, 2), stride=2)
+    assert fetched((1, 16, 128, 128), (16, 32, 2, 2), stride=2)
+
 
 if __name__ == "__main__":
     for text, words in ((ROUTES, route), (LAST, route_last)):

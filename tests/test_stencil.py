@@ -61,15 +61,18 @@ def test_which_sums_are_stored_from_where_they_are_made():
     assert stencil(x, (16, 4, 8, 8), stride=8) is None
     # Lanes that are left empty count as products: a row of 33 wastes a third of its lanes.
     assert stencil((1, 1, 20, 32), (1, 2, 4, 4)) == "even"
-    assert stencil((1, 2, 20, 32), (2, 2, 4, 4)) is None
+    assert stencil((1, 3, 20, 32), (3, 2, 4, 4)) is None
+    # ... but not those that running on from row to row leaves empty too, or where rows are long.
+    assert stencil((1, 2, 20, 32), (2, 2, 4, 4)) == "even"
+    assert stencil((1, 16, 20, 129), (16, 2, 2, 2)) == "even"
     # Numbers of one part that are not converted, next to each other in the result.
     assert stencil(x, (16, 4, 4, 4), dtype="float64", padding=1)
     for dtype in ("float16", "int32", "complex64"):
         assert stencil(x, (16, 4, 4, 4), dtype=dtype, padding=1) is None
     # No output channel, and a window that is wider than what reaches it.
     assert stencil(x, (16, 0, 4, 4), padding=1) is None
-    assert stencil((1, 16, 5), (16, 1, 2), padding=-201) is None
-    assert stencil((1, 16, 64), (16, 1, 2), padding=-201) == "even"
+    for lanes, woven in ((5, None), (64, "even")):
+        assert stencil((1, 16, 20, lanes), (16, 1, 2, 2), padding=(0, -201)) == woven
 
 
 def test_channels_that_are_neighbours():
@@ -110,8 +113,8 @@ def test_channels_that_are_neighbours():
 def test_streamed_sums_of_any_length():
     """A result of 20 MiB is streamed, straight from the accumulators where its rows are lines."""
     large = (1, 65, 80, 1024)
-    assert stencil((1, 65, 79, 1024), (65, 16, 2, 2)) is None
-    assert stencil(large, (65, 16, 2, 2)) == "even"
+    assert stencil((1, 257, 79, 1024), (257, 16, 2, 2)) is None
+    assert stencil((1, 257, 80, 1024), (257, 16, 2, 2)) == "even"
     # 8192 products at most.
     assert stencil((1, 8192, 64, 64), (8192, 320, 2, 2)) == "even"
     assert stencil((1, 8193, 64, 64), (8193, 320, 2, 2)) is None
@@ -127,6 +130,23 @@ def test_streamed_sums_of_any_length():
     assert stencil(large, (65, 16, 2, 2), AVX2) is None
     for products, tile, woven in ((32, AVX2, "even"), (33, AVX2, None), (1, BASELINE, None)):
         assert stencil((1, products, 80, 1024), (products, 16, 2, 2), tile) == woven
+
+
+def test_long_sums_of_a_large_result():
+    """From 2 MiB on up to 256 products are stored from where they are made."""
+    x, w = (1, 256, 32, 128), (256, 32, 2, 2)
+    assert stencil(x, w) == "even"
+    assert stencil((1, 257, 32, 128), (257, 32, 2, 2)) is None
+    assert stencil((1, 256, 31, 128), w) is None
+    assert stencil((1, 64, 31, 128), (64, 32, 2, 2)) == "even"
+    # Panels are filled by eight output channels, and registers are many.
+    assert stencil((1, 256, 128, 128), (256, 8, 2, 2)) == "even"
+    assert stencil((1, 256, 160, 128), (256, 7, 2, 2)) is None
+    assert stencil(x, w, AVX2) is None
+    assert stencil(x, w, last=True) is None
+    # Five products are what lanes may cost that would not be empty if rows ran on.
+    for products, woven in ((74, "even"), (76, None)):
+        assert stencil((1, products, 48, 60), (products, 64, 2, 2)) == woven
 
 
 def test_scratch_is_small():
