@@ -179,7 +179,7 @@ cdef void tile(
                 x -= lane_shift
                 if components == 1:
                     for k in range(depth):
-                        if height == 8:
+                        if height == TALLEST:
                             prefetch(a + AHEAD)
                         for m in range(height):
                             for j in range(lanes):

@@ -61,8 +61,9 @@ cdef enum:
 # A tile of one vector has a load for each multiply-add and runs at about two thirds of the rate.
 cdef double SINGLE_VECTOR_RATE = 0.68
 
-# Light rows that run on may fill vectors less by this much.
+# Light rows that run on may fill vectors less by this much, and those of many pairs of vectors.
 cdef double FEW_FILL = 0.8
+cdef double PAIRS_FILL = 0.95
 
 # Shared scratch at most, in bytes, which keeps sums of sizes in range.
 cdef double MAX_BYTES = 2.0 ** 62

@@ -95,6 +95,18 @@ cdef bint light_rows(const Geometry* g) noexcept:
     return g.set_rows < 4 or g.set_rows == 4 and longest_sum(g) <= STENCIL_PRODUCTS
 
 
+cdef double worth_running_on(const Geometry* g) noexcept:
+    """How full vectors must be of rows that run on, as a share of those of rows by themselves.
+
+    With registers of half a line tiles of one or two vectors are slower than those of three.
+    """
+    if light_rows(g):
+        return FEW_FILL
+    if g.lane.span == 0 and 2 * g.vector * g.size == LINE:
+        return PAIRS_FILL
+    return 1.02
+
+
 cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
     """As many rows as fit and leave every worker some tasks; they share the halo of rows."""
     cdef const Axis* rows = &g.outer[g.n_outer - 1]
@@ -102,13 +114,12 @@ cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
     cdef double best = 0, score
     g.row_block = 1
     g.row_slots = rows.max_taps
-    # Short rows may leave the last vector of each half empty: run on into the next row then. Light
-    # ones run on though they leave some more empty then.
+    # Short rows may leave the last vector of each half empty: run on into the next row then.
     g.flat = (
         not g.by_batch and not g.stencil
         and runs_on(g, cut.lanes, cut.rows) and g.n_lane_blocks == 1
         and flat_fill(g, cut.lanes, cut.rows, min(cut.rows, 4))
-        > (FEW_FILL if light_rows(g) else 1.02) * row_fill(cut.lanes, g.vector)
+        > worth_running_on(g) * row_fill(cut.lanes, g.vector)
     )
     if rows.shift == 1 and g.depth_block >= g.c_in and not g.by_batch:
         for block in range(1, min(cut.rows, MAX_ROW_BLOCK) + 1):

@@ -25,11 +25,11 @@ layer       | baseline                   | avx2                       | avx512
 dcgan_2     | direct batch 4x12          | direct batch 4x24          | direct batch 8x48
 dcgan_3     | winograd batch 4x16        | winograd batch 4x16        | winograd batch 8x48
 dcgan_rgb   | direct spatial1 4x12       | direct spatial1 4x24 flat  | direct spatial1 8x48 flat
-unet_up1    | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x32
+unet_up1    | direct spatial1 4x12       | direct spatial1 4x24 flat  | direct spatial1 8x32
 unet_up4    | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48 even
 maskrcnn    | direct spatial1 4x12 flat  | direct spatial1 4x24 flat  | direct spatial1 8x48 flat
 fcn8s       | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48 flat
-unet3d_up   | direct spatial2 4x12       | direct spatial2 4x24       | direct spatial2 8x32 even
+unet3d_up   | direct spatial2 4x12       | direct spatial2 4x24 flat  | direct spatial2 8x32 even
 pose_1      | col2im 4x12                | col2im 4x24                | col2im 8x48
 pose_3      | winograd tiles 4x12        | winograd tiles 4x24        | winograd tiles 8x48
 fsrcnn_x3   | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48
@@ -420,6 +420,18 @@ def test_rows_that_run_on_or_not(geometry, isa):
     for pair in at:
         for n in pair:
             check_exact((1, 5, 12, n), w, method="direct", **geometry)
+
+
+def test_pairs_of_vectors_run_on(isa):
+    """With registers of half a line, where that multiplies no zeros between the rows."""
+    half_lines = _isa.tiles[0] == (8, 4)
+    for vectors in (2, 4):
+        n = vectors * _isa.tiles[0][0]
+        x, w = (1, 70, 12, n), (70, 9, 3, 3)
+        assert plan(x, w, stride=3).flat == half_lines
+        check_exact(x, w, method="direct", stride=3)
+        # Each row has one position more here, and a vector for it.
+        assert not plan((1, 70, 12, n - 1), w, stride=(3, 2)).flat
 
 
 @pytest.mark.parametrize("channels", (1, 2, 3, 4))
