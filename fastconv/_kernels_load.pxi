@@ -59,6 +59,23 @@ cdef inline void load_dense_channels(
             convert[element_t, real_t](src[ways * u + 3], &t3[u])
 
 
+cdef inline void put_zeros(real_t* to, Py_ssize_t n) noexcept nogil:
+    """n zeros; the few around a row would take longer in a loop of vectors."""
+    cdef Py_ssize_t u
+    if n > 4:
+        for u in range(n):
+            to[u] = 0
+        return
+    if n > 0:
+        to[0] = 0
+    if n > 1:
+        to[1] = 0
+    if n > 2:
+        to[2] = 0
+    if n > 3:
+        to[3] = 0
+
+
 cdef inline void load_lines(
         const element_t* src, real_t* dst, const Load* load, Py_ssize_t ahead,
         Py_ssize_t width) noexcept nogil:
@@ -75,8 +92,7 @@ cdef inline void load_lines(
             # A plane of a channel may be a page or less, too short for the hardware.
             for u in range((n * <Py_ssize_t> sizeof(element_t) + LINE - 1) // LINE):
                 prefetch(row + (ahead + LINE * u))
-        for u in range(load.before):
-            to[u] = 0
+        put_zeros[real_t](to, load.before)
         to += load.before
         at = 0
         while at < n:
@@ -87,8 +103,7 @@ cdef inline void load_lines(
             for u in range(width):
                 convert[element_t, real_t](some[u], &to[at + u])
             at += width
-        for u in range(after):
-            to[n + u] = 0
+        put_zeros[real_t](to + n, after)
         row += load.row_step
         to += load.slot - load.before
 
@@ -102,15 +117,13 @@ cdef inline void load_scattered(
     for r in range(load.rows):
         row = <const char*> src + r * load.row_step
         to = dst + r * load.slot
-        for u in range(load.before):
-            to[u] = 0
+        put_zeros[real_t](to, load.before)
         to += load.before
         if not only_zeros:
             for u in range(n):
                 convert[element_t, real_t](
                     (<const element_t*> (row + u * load.lane_step))[0], &to[u])
-        for u in range(n, load.width - load.before):
-            to[u] = 0
+        put_zeros[real_t](to + n, load.width - load.before - n)
 
 
 cdef void load(const element_t* src, real_t* dst, const Load* load) noexcept nogil:

@@ -44,6 +44,45 @@ cdef inline void interleave_four(
         deposit[real_t, element_t](s3[u] + b3, &quads[4 * u + 3])
 
 
+cdef inline void interleave_twice(
+        const real_t** sources, const real_t* bias, Py_ssize_t bias_mask, Py_ssize_t at,
+        Py_ssize_t runs, Py_ssize_t ways, element_t* to) noexcept nogil:
+    """QUAD lanes of runs * ways sources whose results follow each other: runs, then their members.
+
+    to[(runs*u + r) * ways + i] = sources[r*ways + i][at + u] + bias, by shuffles of whole vectors.
+    """
+    cdef real_t rows[4 * 4 * QUAD]
+    cdef Py_ssize_t n = runs * QUAD, i, u
+    cdef const real_t* s0
+    cdef const real_t* s1
+    cdef const real_t* s2
+    cdef const real_t* s3
+    cdef real_t b0, b1, b2, b3
+    cdef real_t* row = rows
+    for i in range(ways):
+        s0 = sources[i] + at
+        s1 = sources[ways + i] + at
+        s2 = sources[2 * ways + i if runs > 2 else 0] + at
+        s3 = sources[3 * ways + i if runs > 2 else 0] + at
+        b0 = bias[i & bias_mask]
+        b1 = bias[(ways + i) & bias_mask]
+        b2 = bias[(2 * ways + i) & bias_mask] if runs > 2 else b0
+        b3 = bias[(3 * ways + i) & bias_mask] if runs > 2 else b0
+        for u in range(QUAD):
+            row[runs * u] = s0[u] + b0
+            row[runs * u + 1] = s1[u] + b1
+            if runs > 2:
+                row[runs * u + 2] = s2[u] + b2
+                row[runs * u + 3] = s3[u] + b3
+        row += n
+    for u in range(n):
+        deposit[real_t, element_t](rows[u], &to[ways * u])
+        deposit[real_t, element_t](rows[n + u], &to[ways * u + 1])
+        deposit[real_t, element_t](rows[2 * n + u], &to[ways * u + 2])
+        if ways > 3:
+            deposit[real_t, element_t](rows[3 * n + u], &to[ways * u + 3])
+
+
 cdef inline void store_quads(
         const real_t** sources, const real_t* bias, element_t* dst, const Store* s,
         Py_ssize_t at, Py_ssize_t lanes) noexcept nogil:
@@ -51,6 +90,20 @@ cdef inline void store_quads(
     cdef element_t quads[4 * QUAD]
     cdef Py_ssize_t j = 0, u
     cdef char* to
+    if (
+        VECTOR_FLOATS == QUAD and lanes == QUAD
+        and s.lane_step == s.n_sources * <Py_ssize_t> sizeof(element_t)
+    ):
+        # Colours of two phases or four, and eight phases. Shorter vectors gain nothing.
+        if s.n_sources == 6:
+            interleave_twice[real_t, element_t](sources, bias, s.bias_mask, at, 2, 3, dst)
+            return
+        if s.n_sources == 8:
+            interleave_twice[real_t, element_t](sources, bias, s.bias_mask, at, 2, 4, dst)
+            return
+        if s.n_sources == 12:
+            interleave_twice[real_t, element_t](sources, bias, s.bias_mask, at, 4, 3, dst)
+            return
     while j < s.n_sources:
         # The last ones are moved back, and some stored twice.
         j = min(j, s.n_sources - 4)
