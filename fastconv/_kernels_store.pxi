@@ -91,7 +91,7 @@ cdef inline void store_quads(
     cdef Py_ssize_t j = 0, u
     cdef char* to
     if (
-        VECTOR_FLOATS == QUAD and lanes == QUAD
+        VECTOR_FLOATS == 16 and lanes == QUAD
         and s.lane_step == s.n_sources * <Py_ssize_t> sizeof(element_t)
     ):
         # Colours of two phases or four, and eight phases. Shorter vectors gain nothing.

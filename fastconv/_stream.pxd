@@ -17,12 +17,17 @@ cdef extern from *:
     static inline void fastconv_copy_run(char *to, const char *from, Py_ssize_t size) {
         for (; size >= 64; to += 64, from += 64, size -= 64)
             memcpy(to, from, 64);
+    #if defined(__AVX512BW__)
+        __mmask64 rest = ((__mmask64)1 << size) - 1;
+        _mm512_mask_storeu_epi8(to, rest, _mm512_maskz_loadu_epi8(rest, from));
+    #else
         for (; size >= 16; to += 16, from += 16, size -= 16)
             memcpy(to, from, 16);
         for (; size >= 4; to += 4, from += 4, size -= 4)
             memcpy(to, from, 4);
         for (; size > 0; to++, from++, size--)
             *to = *from;
+    #endif
     }
     FASTCONV_CALLED
     static void fastconv_stream_run(char *to, const char *from, Py_ssize_t size) {
