@@ -31,3 +31,28 @@ class Tiles:
 
 
 Tiles.track_fraction_of_peak.unit = "fraction of peak"  # type: ignore[attr-defined]
+
+
+class Kernels:
+    """The same of the kernels that store what they add up, in their largest shapes."""
+
+    params = [
+        ["baseline", "avx2", "avx512", "neon"],
+        ["float32", "float64"],
+        ["pixels", "stencil"],
+    ]
+    param_names = ["instruction set", "type", "kernel"]
+
+    def setup(self, isa: str, dtype: str, kernel: str) -> None:
+        from fastconv import _isa
+
+        if isa not in _isa.supported():
+            raise NotImplementedError(f"this CPU has no {isa}")
+
+    def track_fraction_of_peak(self, isa: str, dtype: str, kernel: str) -> float:
+        from fastconv._config import kernel_fraction
+
+        return kernel_fraction(kernel, dtype, isa)
+
+
+Kernels.track_fraction_of_peak.unit = "fraction of peak"  # type: ignore[attr-defined]

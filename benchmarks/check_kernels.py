@@ -2,16 +2,18 @@
 
     python benchmarks/check_kernels.py
 
-The large tiles, in which nearly all work is done, must reach 60 % of the loop; a compiler that
-unrolls lanes before it vectorises them, or keeps accumulators in memory, falls to 5 to 50 %. Tiles
-of one vector or fewer rows have a load for each multiply-add or too few sums to hide its latency;
-they are reported.
+The large tiles, in which nearly all work is done, and the kernels that store what they add up must
+reach 60 % of the loop; a compiler that unrolls lanes before it vectorises them, or keeps
+accumulators in memory, falls to 5 to 50 %. Tiles of one vector or fewer rows have a load for each
+multiply-add or too few sums to hide its latency; they are reported.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 
 FLOOR = 0.6
 TYPES = ("float32", "float64")
@@ -22,14 +24,25 @@ TRIES = 20
 PAUSE = 1.0
 
 
-def slow_tiles() -> list[str]:
-    """Print a line for each kind of tile; the descriptions of large ones below the floor."""
+def fastest(fraction: Callable[[], float]) -> float:
+    """A fraction, measured again while it is below the floor."""
+    best = fraction()
+    for _ in range(TRIES - 1):
+        if best >= FLOOR:
+            break
+        time.sleep(PAUSE)
+        best = max(best, fraction())
+    return best
+
+
+def slow_kernels() -> list[str]:
+    """Print a line for each kind of kernel; the descriptions of large ones below the floor."""
     from fastconv import _isa
-    from fastconv._config import tile_fraction
+    from fastconv._config import KERNELS, kernel_fraction, tile_fraction
     from fastconv._runtime import tile_of
 
     slow = []
-    print("fraction of the multiply-add loop, tiles of 3, 2 and 1 vectors")
+    print("fraction of the multiply-add loop, tiles of 3, 2 and 1 vectors, and other kernels")
     for isa in _isa.supported():
         for compute, dtype in enumerate(TYPES):
             lanes, tallest = tile_of(_isa.load(isa), compute)
@@ -38,25 +51,27 @@ def slow_tiles() -> list[str]:
                     continue
                 fractions = []
                 for vectors in (3, 2, 1):
-                    fraction = tile_fraction(dtype, height, vectors, isa)
-                    if height == tallest and vectors > 1:
-                        for _ in range(TRIES - 1):
-                            if fraction >= FLOOR:
-                                break
-                            time.sleep(PAUSE)
-                            fraction = max(fraction, tile_fraction(dtype, height, vectors, isa))
-                        if fraction < FLOOR:
-                            slow.append(
-                                f"{isa} {dtype}: a tile of {height} rows x {vectors * lanes} lanes "
-                                f"runs at {fraction:.2f} of the multiply-add loop"
-                            )
+                    run = partial(tile_fraction, dtype, height, vectors, isa)
+                    large = height == tallest and vectors > 1
+                    fraction = fastest(run) if large else run()
+                    if large and fraction < FLOOR:
+                        slow.append(
+                            f"{isa} {dtype}: a tile of {height} rows x {vectors * lanes} lanes "
+                            f"runs at {fraction:.2f} of the multiply-add loop"
+                        )
                     fractions.append(f"{fraction:.2f}")
                 print(f"{isa:9} {dtype}  {height} rows  " + "  ".join(fractions))
+            for kernel in KERNELS:
+                fraction = fastest(partial(kernel_fraction, kernel, dtype, isa))
+                if fraction < FLOOR:
+                    slow.append(
+                        f"{isa} {dtype}: {kernel} runs at {fraction:.2f} of the multiply-add loop")
+                print(f"{isa:9} {dtype}  {kernel}  {fraction:.2f}")
     return slow
 
 
 def main() -> int:
-    slow = slow_tiles()
+    slow = slow_kernels()
     for line in slow:
         print(f"SLOW KERNEL, below {FLOOR}: {line}", file=sys.stderr)
     return 1 if slow else 0

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 
 from . import _isa, _methods, _runtime, _threads
 from ._dtypes import TYPES
+
+#: Rounds of the multiply-add loop that a kernel is timed beside.
+ROUNDS = 1 << 16
+
+#: Kernels that hold accumulators, but for the tiles.
+KERNELS = {"pixels": _runtime.pixels_loop, "stencil": _runtime.stencil_loop}
 
 
 def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, Any] | None:
@@ -106,32 +113,43 @@ def peak_gflops(dtype: Any = np.float32, workers: int | None = None) -> float:
     return _rate(lambda i: _runtime.multiply_add_loop(kernels, compute, rounds), workers) / 1e9
 
 
-def tile_fraction(
-    dtype: Any = np.float32, height: int | None = None, vectors: int = 3, isa: str | None = None
-) -> float:
-    """Speed of a tile as a fraction of the multiply-add loop's, on one thread.
+def _fraction(kernels: Any, compute: int, kernel: Callable[[], float]) -> float:
+    """Speed of a kernel as a fraction of the multiply-add loop's, on one thread.
 
     Both are compiled alike and run in turn, a fraction of a millisecond at a time; the fastest run
     of each counts. What else the machine does can only slow down a run, so both fastest ones are
     of the same clock, undisturbed.
     """
+    def rate(loop: Callable[[], float]) -> float:
+        start = time.perf_counter()
+        operations = loop()
+        return operations / (time.perf_counter() - start)
+
+    fastest = loop = 0.0
+    for _ in range(40):
+        fastest = max(fastest, rate(kernel))
+        loop = max(loop, rate(lambda: _runtime.multiply_add_loop(kernels, compute, ROUNDS)))
+    return fastest / loop
+
+
+def tile_fraction(
+    dtype: Any = np.float32, height: int | None = None, vectors: int = 3, isa: str | None = None
+) -> float:
+    """Speed of a tile as a fraction of the multiply-add loop's, on one thread."""
     compute = TYPES[np.dtype(dtype).char].compute
     kernels = _isa.kernels if isa is None else _isa.load(isa)
     height = height or _runtime.tile_of(kernels, compute)[1]
-    rounds = 1 << 16
-    tiles = max(1, rounds // (16 * height * vectors))
+    rounds = max(1, ROUNDS // (16 * height * vectors))
+    return _fraction(
+        kernels, compute,
+        lambda: _runtime.tile_loop(kernels, compute, height, vectors, rounds))
 
-    def rate(loop: Any) -> float:
-        start = time.perf_counter()
-        operations: float = loop()
-        return operations / (time.perf_counter() - start)
 
-    tile = loop = 0.0
-    for _ in range(40):
-        tile = max(tile, rate(
-            lambda: _runtime.tile_loop(kernels, compute, height, vectors, tiles)))
-        loop = max(loop, rate(lambda: _runtime.multiply_add_loop(kernels, compute, rounds)))
-    return tile / loop
+def kernel_fraction(kernel: str, dtype: Any = np.float32, isa: str | None = None) -> float:
+    """The same of the largest shape of another kernel, by its name in `KERNELS`."""
+    compute = TYPES[np.dtype(dtype).char].compute
+    kernels = _isa.kernels if isa is None else _isa.load(isa)
+    return _fraction(kernels, compute, lambda: KERNELS[kernel](kernels, compute, ROUNDS // 256))
 
 
 def bandwidth_gbs(workers: int | None = None) -> float:

@@ -1,9 +1,9 @@
 """What the compiler put into this build and what the machine it runs on offers."""
 
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free
 
 from fastconv._memory cimport kernel_table
-from fastconv._types cimport KernelTable, log2_height
+from fastconv._types cimport WAYS2, KernelTable, Product, Stencil, log2_height
 
 cdef extern from *:
     """
@@ -95,6 +95,14 @@ def multiply_add_loop(kernels, int compute, Py_ssize_t rounds):
     return operations
 
 
+cdef char* operands(Py_ssize_t numbers, int compute) except NULL:
+    """So many zeros of a compute type."""
+    cdef char* memory = <char*> calloc(numbers, 4 if compute == 0 else 8)
+    if memory == NULL:
+        raise MemoryError("no memory for the operands of a kernel")
+    return memory
+
+
 def tile_loop(
     kernels, int compute, Py_ssize_t height, Py_ssize_t vectors, Py_ssize_t rounds,
     Py_ssize_t depth=128,
@@ -104,18 +112,59 @@ def tile_loop(
     cdef Py_ssize_t size = 4 if compute == 0 else 8
     cdef Py_ssize_t lanes = vectors * k.lanes[compute]
     cdef Py_ssize_t tap = 0, i
-    cdef char* memory = <char*> malloc((depth * height + depth * lanes + height * lanes) * size)
-    cdef const void* row
-    if memory == NULL:
-        raise MemoryError("no memory for the operands of a tile")
-    for i in range((depth * height + depth * lanes) * size):
-        memory[i] = 0
-    row = memory + depth * height * size
+    cdef char* memory = operands(depth * height + depth * lanes + height * lanes, compute)
+    cdef const void* row = memory + depth * height * size
     with nogil:
         for i in range(rounds):
             k.tile[compute][log2_height(height)][vectors - 1](
                 memory, 0, &tap, &row, 1, 1, 0, 0, depth, lanes, 1,
                 memory + (depth * height + depth * lanes) * size, lanes, i > 0, 1,
             )
+    free(memory)
+    return 2.0 * rounds * depth * height * lanes
+
+
+def pixels_loop(kernels, int compute, Py_ssize_t rounds, Py_ssize_t depth=64):
+    """Run the kernel of lanes along channels: as many pixels as a tile has rows, three vectors."""
+    cdef const KernelTable* k = kernel_table(kernels)
+    cdef Py_ssize_t size = 4 if compute == 0 else 8
+    cdef Py_ssize_t n = 3 * k.lanes[compute], count = k.rows, i
+    cdef char* memory = operands(depth * n + count * depth + n + count * n, compute)
+    cdef const void* weights = memory
+    cdef const void* row = memory + depth * n * size
+    cdef char* bias = memory + (depth * n + count * depth) * size
+    with nogil:
+        for i in range(rounds):
+            k.pixels[compute](
+                &weights, &row, 1, depth, bias, n, count, depth * size, bias + n * size, n * size,
+                False)
+    free(memory)
+    return 2.0 * rounds * depth * count * n
+
+
+def stencil_loop(kernels, int compute, Py_ssize_t rounds):
+    """Run the kernel of short sums: two lane phases, the most rows, and the wide tile twice."""
+    cdef const KernelTable* k = kernel_table(kernels)
+    cdef Py_ssize_t size = 4 if compute == 0 else 8
+    cdef Py_ssize_t height = k.rows, depth = 64, i
+    cdef Py_ssize_t lanes = 2 * k.stencil_vectors[log2_height(height)] * k.lanes[compute]
+    cdef char* memory = operands(depth * height + depth * lanes + height * lanes, compute)
+    cdef char* y = memory + (depth * height + depth * lanes) * size
+    cdef char* results[8]
+    cdef Product products[64]
+    cdef Stencil s
+    for i in range(height // 2):
+        results[i] = y + 2 * i * lanes * size
+    for i in range(depth):
+        products[i].weights = i * height
+        products[i].x = i * lanes
+    s.products[0], s.products[1] = depth, 0
+    s.channel_mask = s.first = s.skip = s.ahead = 0
+    s.panel_step = s.x_step = s.bias_step = s.result_step = 0
+    s.stop, s.end, s.panels, s.streamed = lanes, 2 * lanes, 1, False
+    with nogil:
+        for i in range(rounds):
+            k.stencil[compute][log2_height(height)][WAYS2][2](
+                memory, products, memory + depth * height * size, memory, results, &s)
     free(memory)
     return 2.0 * rounds * depth * height * lanes

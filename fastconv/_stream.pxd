@@ -14,6 +14,14 @@ cdef extern from *:
     #define FASTCONV_CALLED
     #define FASTCONV_INLINED
     #endif
+    static inline void fastconv_copy_rest(char *to, const char *from, Py_ssize_t size) {
+        for (; size >= 16; to += 16, from += 16, size -= 16)
+            memcpy(to, from, 16);
+        for (; size >= 4; to += 4, from += 4, size -= 4)
+            memcpy(to, from, 4);
+        for (; size > 0; to++, from++, size--)
+            *to = *from;
+    }
     static inline void fastconv_copy_run(char *to, const char *from, Py_ssize_t size) {
         for (; size >= 64; to += 64, from += 64, size -= 64)
             memcpy(to, from, 64);
@@ -21,20 +29,17 @@ cdef extern from *:
         __mmask64 rest = ((__mmask64)1 << size) - 1;
         _mm512_mask_storeu_epi8(to, rest, _mm512_maskz_loadu_epi8(rest, from));
     #else
-        for (; size >= 16; to += 16, from += 16, size -= 16)
-            memcpy(to, from, 16);
-        for (; size >= 4; to += 4, from += 4, size -= 4)
-            memcpy(to, from, 4);
-        for (; size > 0; to++, from++, size--)
-            *to = *from;
+        fastconv_copy_rest(to, from, size);
     #endif
     }
+    /* Not by masks: the compiler would believe that `from` is kept, and what it points into,
+       accumulators, would have to be in memory all the time. */
     FASTCONV_CALLED
     static void fastconv_stream_run(char *to, const char *from, Py_ssize_t size) {
     #if defined(__SSE2__)
         Py_ssize_t head = (Py_ssize_t)(-(uintptr_t)to % 64);
         head = head < size ? head : size;
-        fastconv_copy_run(to, from, head);
+        fastconv_copy_rest(to, from, head);
         for (to += head, from += head, size -= head; size >= 64; to += 64, from += 64, size -= 64) {
     #if defined(__AVX512F__)
             _mm512_stream_si512((__m512i *)to, _mm512_loadu_si512(from));
@@ -47,8 +52,11 @@ cdef extern from *:
                 _mm_stream_si128((__m128i *)to + i, _mm_loadu_si128((const __m128i *)from + i));
     #endif
         }
+    #else
+        for (; size >= 64; to += 64, from += 64, size -= 64)
+            memcpy(to, from, 64);
     #endif
-        fastconv_copy_run(to, from, size);
+        fastconv_copy_rest(to, from, size);
     }
     FASTCONV_INLINED
     static inline void fastconv_stream_block(char *to, const char *from, Py_ssize_t size) {
