@@ -128,13 +128,13 @@ def pixels_loop(kernels, int compute, Py_ssize_t rounds, Py_ssize_t depth=64):
     """Run the kernel of lanes along channels: as many pixels as a tile has rows, three vectors."""
     cdef const KernelTable* k = kernel_table(kernels)
     cdef Py_ssize_t size = 4 if compute == 0 else 8
-    cdef Py_ssize_t n = 3 * k.lanes[compute], count = k.rows, i
+    cdef Py_ssize_t n = 3 * k.lanes[compute], count = k.rows, _round
     cdef char* memory = operands(depth * n + count * depth + n + count * n, compute)
     cdef const void* weights = memory
     cdef const void* row = memory + depth * n * size
     cdef char* bias = memory + (depth * n + count * depth) * size
     with nogil:
-        for i in range(rounds):
+        for _round in range(rounds):
             k.pixels[compute](
                 &weights, &row, 1, depth, bias, n, count, depth * size, bias + n * size, n * size,
                 False)
@@ -146,7 +146,7 @@ def stencil_loop(kernels, int compute, Py_ssize_t rounds):
     """Run the kernel of short sums: two lane phases, the most rows, and the wide tile twice."""
     cdef const KernelTable* k = kernel_table(kernels)
     cdef Py_ssize_t size = 4 if compute == 0 else 8
-    cdef Py_ssize_t height = k.rows, depth = 64, i
+    cdef Py_ssize_t height = k.rows, depth = 64, i, _round
     cdef Py_ssize_t lanes = 2 * k.stencil_vectors[log2_height(height)] * k.lanes[compute]
     cdef char* memory = operands(depth * height + depth * lanes + height * lanes, compute)
     cdef char* y = memory + (depth * height + depth * lanes) * size
@@ -163,7 +163,7 @@ def stencil_loop(kernels, int compute, Py_ssize_t rounds):
     s.panel_step = s.x_step = s.bias_step = s.result_step = 0
     s.stop, s.end, s.panels, s.streamed = lanes, 2 * lanes, 1, False
     with nogil:
-        for i in range(rounds):
+        for _round in range(rounds):
             k.stencil[compute][log2_height(height)][WAYS2][2](
                 memory, products, memory + depth * height * size, memory, results, &s)
     free(memory)
