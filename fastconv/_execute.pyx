@@ -291,7 +291,7 @@ cdef void run_set(const Call* c, Place* p) noexcept nogil:
     while lane < lanes:
         n = min(lanes - lane, g.strip)
         done = 0
-        if g.interleaved or g.by_channel:
+        if g.fetched:
             list_ahead(c, p, lane, n)
         while done < n:
             vectors = tile_vectors(n - done, g.vector, g.widest, g.height)

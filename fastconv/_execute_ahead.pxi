@@ -13,7 +13,7 @@ cdef void list_ahead(const Call* c, const Place* p, Py_ssize_t lane, Py_ssize_t 
     cdef Py_ssize_t step = axis.stride // phases, low, high, start, tiles
     cdef char* y
     a.share = 0
-    if not g.fetched or not other_result(c, p, 0, &y):
+    if not other_result(c, p, 0, &y):
         return
     if g.flat:
         row = p.row_lo + lane // g.row_pitch
@@ -30,7 +30,7 @@ cdef void list_ahead(const Call* c, const Place* p, Py_ssize_t lane, Py_ssize_t 
     a.row_step = step * axis.y_step
     a.bytes = (high - low) * g.lane.y_step
     a.channel_step = g.y_channel
-    a.channels = 1 if g.by_channel else p.channels * p.groups
+    a.channels = p.channels * p.groups
     a.channel = y + start * axis.y_step + low * g.lane.y_step
     a.at = a.row = 0
     tiles = p.groups * ceil_div(g.c_in, g.depth_block) * ceil_div(

@@ -156,7 +156,8 @@ cdef bint fetches(const Geometry* g) noexcept:
     if g.stencil:
         return g.y_bytes >= FETCHED_RESULT or products > STENCIL_PRODUCTS
     return (
-        g.y_bytes >= FETCHED_RESULT and not g.streamed and products >= FETCHED_PRODUCTS
+        g.interleaved and g.lane.y_step == g.element and not g.by_batch
+        and g.y_bytes >= FETCHED_RESULT and not g.streamed and products >= FETCHED_PRODUCTS
         and g.outer[g.n_outer - 1].n_out > 1
     )
 

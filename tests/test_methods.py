@@ -474,7 +474,10 @@ def test_lines_of_which_results_are_fetched(isa):
     assert fetched((1, 32, 128, 29), w, stride=3)
     assert not fetched((1, 32, 128, 28), w, stride=3)
     assert not fetched((1, 31, 128, 29), (31, 64, 3, 3), stride=3)
-    # Streamed ones, and one row of each channel.
+    # Not rows whose numbers are apart, streamed results, and one row of each channel.
+    problem = problem_of((1, 32, 128, 29), w, stride=3)
+    strides = plan_strides(problem, (1, 32, 128, 29), w, "float32", False, True)
+    assert not _direct.make_plan(problem, np.dtype("float32"), strides, 1).fetched
     assert not fetched((1, 32, 128, 72), w, stride=3)
     assert not fetched((1, 32, 16384), (32, 64, 3), stride=3)
     # Those of long sums that are stored from where they are made; of short ones from 8 MiB on.
