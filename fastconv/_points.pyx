@@ -119,26 +119,6 @@ cdef struct Class:
     Py_ssize_t points
 
 
-cdef Py_ssize_t scheme_products(const Axis* a, Py_ssize_t points, Py_ssize_t outputs) noexcept:
-    """Products along an axis, of all phases."""
-    cdef Py_ssize_t longer = class_size(a, 0)
-    cdef Py_ssize_t tiles = ceil_div(ceil_div(a.q_hi - a.q_lo, a.shift), outputs)
-    return tiles * (points * longer + (points - 1) * (a.n_phases - longer))
-
-
-cdef void choose_scheme(Side* side) noexcept:
-    """The scheme of fewest products."""
-    cdef Axis* a = &side.axis
-    side.scheme, side.points, side.outputs = F11, 1, 1
-    if a.max_taps == 3:
-        side.scheme, side.points, side.outputs = F23, 4, 2
-    elif a.max_taps == 2:
-        side.scheme, side.points, side.outputs = F22, 3, 2
-        if scheme_products(a, 4, 3) < scheme_products(a, 3, 2):
-            side.scheme, side.points, side.outputs = F32, 4, 3
-    side.tiles = ceil_div(ceil_div(a.q_hi - a.q_lo, a.shift), side.outputs)
-
-
 cdef inline Class class_of(const Call* c, Py_ssize_t number, Py_ssize_t channels) noexcept nogil:
     """Class `number` of a unit of so many output channels."""
     cdef const Axis* a = &c.rows.axis
@@ -167,6 +147,7 @@ cdef Py_ssize_t numbers_of_unit(const Call* c, Py_ssize_t channels) noexcept:
     return total
 
 
+include "_points_cut.pxi"
 include "_points_pack.pxi"
 include "_points_load.pxi"
 include "_points_store.pxi"
@@ -348,67 +329,6 @@ cdef inline Py_ssize_t pack_tasks(const Call* c, Py_ssize_t block) noexcept nogi
     """Tasks that transform the weights of a block."""
     cdef Py_ssize_t units = min(c.block_units, c.units - block % c.blocks * c.block_units)
     return units * ceil_div(c.c_in, PACK_CHANNELS)
-
-
-cdef void lay_out(Call* c) noexcept:
-    """Bytes of the parts of a worker's scratch."""
-    cdef Py_ssize_t lanes, width, neighbours
-    cdef Py_ssize_t rows = c.channels * largest_class(&c.rows.axis) * largest_class(&c.cols.axis)
-    cdef Py_ssize_t columns = ceil_div(c.column_units, c.lane_blocks) * c.columns_unit
-    lanes = round_up(columns * c.column_lanes, c.vector)
-    width = (lanes + 2 * c.cols.axis.shift) * c.cols.outputs
-    if c.by_batch:
-        width = (columns * c.cols.outputs + MOST_OUTPUTS) * IMAGES
-    c.windows_bytes = round_up(c.points * (c.c_in * lanes * c.size + PAD), 64)
-    c.input_bytes = round_up(2 * c.rows.points * input_channels(c) * width * c.size, 64)
-    # Some more, for the vectors that are read beyond the last window.
-    c.input_bytes += 64
-    # Weights are transformed in the place of products: 64 numbers for each of 9 taps.
-    c.products_bytes = c.points * max(rows * lanes, input_channels(c) * c.height) * c.size
-    c.products_bytes = round_up(c.products_bytes, 64)
-    c.half_bytes = c.products_bytes
-    c.results_bytes = round_up(c.phases * c.channels * c.outputs * lanes * c.size, 64)
-    neighbours = c.cols.outputs * (columns if c.by_batch else c.cols.axis.shift)
-    c.list_bytes = round_up(
-        (c.channels + neighbours * c.cols.axis.stride) * sizeof(void*), 64)
-
-
-cdef Py_ssize_t scratch_of(const Call* c) noexcept:
-    """Scratch of one worker."""
-    return (
-        PAD + c.input_bytes + c.products_bytes + c.half_bytes + c.results_bytes + c.list_bytes
-        + (0 if c.sharing else c.windows_bytes)
-    )
-
-
-cdef void cut_units(Call* c, Py_ssize_t limit, Py_ssize_t workers) noexcept:
-    """Blocks of units whose weights fit into so many bytes, and how tasks share their units."""
-    c.block_units = clip(limit // (c.unit_numbers * c.size), 1, max(c.units, 1))
-    c.blocks = ceil_div(c.units, c.block_units)
-    c.block_units = max(1, ceil_div(c.units, max(c.blocks, 1)))
-    c.shares = 1
-    if workers > 1:
-        c.shares = clip(ceil_div(TASKS_PER_WORKER * workers, c.lane_blocks), 1, c.block_units)
-        c.shares = best_shares(c.lane_blocks, c.shares, c.block_units, workers)
-
-
-cdef void lay_out_by_batch(Call* c, Py_ssize_t samples) noexcept:
-    """Whether a column of tiles is made of images, and the copy of x that it is read from."""
-    cdef const Axis* a = &c.rows.axis
-    c.image_blocks = ceil_div(c.images, IMAGES)
-    # The copy may be some times as large as x, whose elements may be repeated ones: no overflow.
-    c.by_batch = (
-        c.cols.axis.shift == 1 and c.cols.tiles <= MOST_TILES and samples < LARGEST >> 12
-        and 5 * c.images >= 4 * IMAGES * c.image_blocks
-        and c.c_in <= WINDOW_BYTES // (c.points * IMAGES * c.size)
-    )
-    c.column_lanes = IMAGES
-    c.relaid_cols = (c.cols.tiles - 1) * c.cols.outputs + c.cols.points
-    c.relaid_rows = ((c.rows.tiles - 1) * c.rows.outputs + c.rows.points) * a.shift
-    if not c.by_batch:
-        c.image_blocks = c.images
-        c.column_lanes = c.cols.axis.shift
-        c.relaid_rows = c.relaid_cols = 0
 
 
 cdef class Points:
