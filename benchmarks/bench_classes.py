@@ -10,10 +10,8 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from .common import bound_seconds, median_seconds
+from .common import ISAS, bound_seconds, median_seconds, need_isa
 from .layers import CLASSES
-
-ISAS = ["baseline", "avx2", "avx512", "neon"]
 
 
 def _fraction_of_bound(name: str, call: Callable[[], Any]) -> float:
@@ -100,8 +98,7 @@ class InstructionSets:
     def setup(self, isa: str, name: str) -> None:
         from fastconv import _isa, conv_transpose
 
-        if isa not in _isa.supported():
-            raise NotImplementedError(f"this CPU has no {isa}")
+        need_isa(isa)
         # Each benchmark has a process of its own, which stays with this set.
         _isa.use(isa)
         if not hasattr(self, "call"):

@@ -6,22 +6,21 @@ tile along its lanes or did not keep its accumulators in registers.
 
 from __future__ import annotations
 
+from .common import ISAS, need_isa
+
 
 class Tiles:
     """Speed of one tile, operands in the first-level cache, as a fraction of the loop's."""
 
     params = [
-        ["baseline", "avx2", "avx512", "neon"],
+        ISAS,
         ["float32", "float64"],
         ["8x3", "8x1", "4x3", "4x1", "1x3"],
     ]
     param_names = ["instruction set", "type", "rows x vectors"]
 
     def setup(self, isa: str, dtype: str, tile: str) -> None:
-        from fastconv import _isa
-
-        if isa not in _isa.supported():
-            raise NotImplementedError(f"this CPU has no {isa}")
+        need_isa(isa)
 
     def track_fraction_of_peak(self, isa: str, dtype: str, tile: str) -> float:
         from fastconv._config import tile_fraction
@@ -37,17 +36,14 @@ class Kernels:
     """The same of the kernels that store what they add up, in their largest shapes."""
 
     params = [
-        ["baseline", "avx2", "avx512", "neon"],
+        ISAS,
         ["float32", "float64"],
         ["pixels", "stencil"],
     ]
     param_names = ["instruction set", "type", "kernel"]
 
     def setup(self, isa: str, dtype: str, kernel: str) -> None:
-        from fastconv import _isa
-
-        if isa not in _isa.supported():
-            raise NotImplementedError(f"this CPU has no {isa}")
+        need_isa(isa)
 
     def track_fraction_of_peak(self, isa: str, dtype: str, kernel: str) -> float:
         from fastconv._config import kernel_fraction

@@ -19,6 +19,22 @@ from .layers import LAYERS, Layer
 #: Parameters of the benchmarks: a further implementation is a name here and a branch in `prepare`.
 IMPLEMENTATIONS = ["fastconv", "torch"]
 
+ISAS = ["baseline", "avx2", "avx512", "neon"]
+
+
+def need_isa(isa: str) -> None:
+    """Leave out a benchmark of an instruction set that this CPU does not have.
+
+    Raises
+    ------
+    NotImplementedError
+        asv reports this as "n/a".
+    """
+    from fastconv import _isa
+
+    if isa not in _isa.supported():
+        raise NotImplementedError(f"this CPU has no {isa}")
+
 
 def prepare(layer: str, implementation: str) -> Callable[[], Any]:
     """A call without arguments that computes one layer with one implementation.

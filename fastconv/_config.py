@@ -113,13 +113,16 @@ def peak_gflops(dtype: Any = np.float32, workers: int | None = None) -> float:
     return _rate(lambda i: _runtime.multiply_add_loop(kernels, compute, rounds), workers) / 1e9
 
 
-def _fraction(kernels: Any, compute: int, kernel: Callable[[], float]) -> float:
+def _fraction(dtype: Any, isa: str | None, kernel: Callable[[Any, int], float]) -> float:
     """Speed of a kernel as a fraction of the multiply-add loop's, on one thread.
 
     Both are compiled alike and run in turn, a fraction of a millisecond at a time; the fastest run
     of each counts. What else the machine does can only slow down a run, so both fastest ones are
     of the same clock, undisturbed.
     """
+    compute = TYPES[np.dtype(dtype).char].compute
+    kernels = _isa.kernels if isa is None else _isa.load(isa)
+
     def rate(loop: Callable[[], float]) -> float:
         start = time.perf_counter()
         operations = loop()
@@ -127,7 +130,7 @@ def _fraction(kernels: Any, compute: int, kernel: Callable[[], float]) -> float:
 
     fastest = loop = 0.0
     for _ in range(40):
-        fastest = max(fastest, rate(kernel))
+        fastest = max(fastest, rate(lambda: kernel(kernels, compute)))
         loop = max(loop, rate(lambda: _runtime.multiply_add_loop(kernels, compute, ROUNDS)))
     return fastest / loop
 
@@ -136,20 +139,18 @@ def tile_fraction(
     dtype: Any = np.float32, height: int | None = None, vectors: int = 3, isa: str | None = None
 ) -> float:
     """Speed of a tile as a fraction of the multiply-add loop's, on one thread."""
-    compute = TYPES[np.dtype(dtype).char].compute
-    kernels = _isa.kernels if isa is None else _isa.load(isa)
-    height = height or _runtime.tile_of(kernels, compute)[1]
-    rounds = max(1, ROUNDS // (16 * height * vectors))
-    return _fraction(
-        kernels, compute,
-        lambda: _runtime.tile_loop(kernels, compute, height, vectors, rounds))
+    def tile(kernels: Any, compute: int) -> float:
+        rows = height or _runtime.tile_of(kernels, compute)[1]
+        rounds = max(1, ROUNDS // (16 * rows * vectors))
+        return _runtime.tile_loop(kernels, compute, rows, vectors, rounds)
+
+    return _fraction(dtype, isa, tile)
 
 
 def kernel_fraction(kernel: str, dtype: Any = np.float32, isa: str | None = None) -> float:
     """The same of the largest shape of another kernel, by its name in `KERNELS`."""
-    compute = TYPES[np.dtype(dtype).char].compute
-    kernels = _isa.kernels if isa is None else _isa.load(isa)
-    return _fraction(kernels, compute, lambda: KERNELS[kernel](kernels, compute, ROUNDS // 256))
+    return _fraction(
+        dtype, isa, lambda kernels, compute: KERNELS[kernel](kernels, compute, ROUNDS // 256))
 
 
 def bandwidth_gbs(workers: int | None = None) -> float:

@@ -52,29 +52,14 @@ cdef inline void interleave_twice(
     to[(runs*u + r) * ways + i] = sources[r*ways + i][at + u] + bias, by shuffles of whole vectors.
     """
     cdef real_t rows[4 * 4 * QUAD]
-    cdef Py_ssize_t n = runs * QUAD, i, u
-    cdef const real_t* s0
-    cdef const real_t* s1
-    cdef const real_t* s2
-    cdef const real_t* s3
-    cdef real_t b0, b1, b2, b3
-    cdef real_t* row = rows
+    cdef const real_t* run[4]
+    cdef real_t b[4]
+    cdef Py_ssize_t n = runs * QUAD, i, r, u
     for i in range(ways):
-        s0 = sources[i] + at
-        s1 = sources[ways + i] + at
-        s2 = sources[2 * ways + i if runs > 2 else 0] + at
-        s3 = sources[3 * ways + i if runs > 2 else 0] + at
-        b0 = bias[i & bias_mask]
-        b1 = bias[(ways + i) & bias_mask]
-        b2 = bias[(2 * ways + i) & bias_mask] if runs > 2 else b0
-        b3 = bias[(3 * ways + i) & bias_mask] if runs > 2 else b0
-        for u in range(QUAD):
-            row[runs * u] = s0[u] + b0
-            row[runs * u + 1] = s1[u] + b1
-            if runs > 2:
-                row[runs * u + 2] = s2[u] + b2
-                row[runs * u + 3] = s3[u] + b3
-        row += n
+        for r in range(runs):
+            run[r] = sources[r * ways + i]
+            b[r] = bias[(r * ways + i) & bias_mask]
+        interleave[real_t, real_t](run, at, b[0], b[1], b[2], b[3], runs, QUAD, rows + i * n)
     for u in range(n):
         deposit[real_t, element_t](rows[u], &to[ways * u])
         deposit[real_t, element_t](rows[n + u], &to[ways * u + 1])

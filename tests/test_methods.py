@@ -465,6 +465,7 @@ def test_results_with_holes_are_filled(isa):
         assert whole.complete == (kernel >= 3)
         check_exact((2, 3, 9, 10), (3, 4, kernel, kernel), method="direct", stride=3)
 
+
 def test_lines_of_which_results_are_fetched(isa):
     """From 8 MiB on, if sums take long enough, of rows that a processor does not foresee."""
     def fetched(x, w, **arguments):
