@@ -210,6 +210,7 @@ cdef void tile(
 include "_kernels_convert.pxi"
 include "_kernels_load.pxi"
 include "_kernels_store.pxi"
+include "_kernels_add.pxi"
 include "_kernels_depthwise.pxi"
 include "_kernels_pixels.pxi"
 include "_kernels_stencil.pxi"

@@ -395,26 +395,3 @@ cdef void store(
         store_neighbours[real_t, element_t, Ways3](sources, biases, dst, s, low, high, NULL)
     else:
         store_neighbours[real_t, element_t, Ways4](sources, biases, dst, s, low, high, NULL)
-
-
-cdef void add(
-        const real_t* src, Py_ssize_t src_step, Py_ssize_t count, Py_ssize_t n, Py_ssize_t at,
-        Py_ssize_t stride, Py_ssize_t dilation, Py_ssize_t length, char* dst,
-        Py_ssize_t lane_step) noexcept nogil:
-    cdef bint dense = dilation * lane_step == <Py_ssize_t> sizeof(real_t)
-    cdef Py_ssize_t i, u, o, first
-    cdef const real_t* row
-    cdef real_t* to
-    for i in range(count - 1, -1, -1):
-        row = src + i * src_step
-        first = at + i * stride
-        if dense and first >= 0 and first + n <= length:
-            to = <real_t*> (dst + first * lane_step)
-            for u in range(n):
-                to[u] += row[u]
-            continue
-        for u in range(n):
-            o = first + u * dilation
-            if o >= 0 and o < length:
-                to = <real_t*> (dst + o * lane_step)
-                to[0] += row[u]
