@@ -19,6 +19,12 @@ cdef struct Middle2:
     char unused
 cdef struct Narrow2:
     char unused
+cdef struct Wide1:
+    char unused
+cdef struct Middle1:
+    char unused
+cdef struct Narrow1:
+    char unused
 
 ctypedef fused stencil_t:
     Wide8
@@ -29,6 +35,9 @@ ctypedef fused stencil_t:
     Wide2
     Middle2
     Narrow2
+    Wide1
+    Middle1
+    Narrow1
 
 cdef struct Parted:
     char unused
@@ -38,6 +47,7 @@ cdef struct More4:
     char unused
 
 ctypedef fused weave_t:
+    Ways1
     Ways2
     Ways4
     Parted
@@ -57,7 +67,8 @@ cdef inline void weave_row(
     cdef Py_ssize_t j
     for j in range(lanes):
         to[ways * j] = acc[i * lanes + j] + bias
-        to[ways * j + 1] = acc[(own + i) * lanes + j] + bias
+        if ways > 1:
+            to[ways * j + 1] = acc[(own + i) * lanes + j] + bias
         if ways > 2:
             to[ways * j + 2] = acc[(2 * own + i) * lanes + j] + bias
             to[ways * j + 3] = acc[(3 * own + i) * lanes + j] + bias
@@ -65,10 +76,17 @@ cdef inline void weave_row(
 
 cdef inline void store_woven(
         const float_t* acc, Py_ssize_t own, Py_ssize_t ways, Py_ssize_t lanes, Py_ssize_t i,
-        float_t bias, char* y, Py_ssize_t low, Py_ssize_t high, const Stencil* s) noexcept nogil:
-    """Numbers [low, high) of row i. Nothing but constants and `y` differs from row to row."""
+        const float_t* biases, char** results, Py_ssize_t at, Py_ssize_t low, Py_ssize_t high,
+        const Stencil* s) noexcept nogil:
+    """Numbers [low, high) of row i, if there is one. Only constants differ from row to row."""
     cdef float_t block[MAX_ACC * VECTOR_FLOATS]
+    cdef float_t bias
+    cdef char* y
     cdef Py_ssize_t r, size = sizeof(float_t), bytes = ways * lanes * size
+    if i >= own or results[i] == NULL:
+        return
+    y = results[i] + at
+    bias = biases[i & s.channel_mask]
     if high - low < ways * lanes:
         weave_row[float_t](acc, own, ways, lanes, i, bias, block)
         copy_run(y + low * size, <char*> &block[low], (high - low) * size)
@@ -112,14 +130,16 @@ cdef void stencil(
         height = 8
     elif stencil_t is Wide4 or stencil_t is Middle4 or stencil_t is Narrow4:
         height = 4
-    else:
+    elif stencil_t is Wide2 or stencil_t is Middle2 or stencil_t is Narrow2:
         height = 2
+    else:
+        height = 1
     vectors = 1
-    if stencil_t is Wide8 or stencil_t is Wide4 or stencil_t is Wide2:
+    if stencil_t is Wide8 or stencil_t is Wide4 or stencil_t is Wide2 or stencil_t is Wide1:
         vectors = wide_vectors(height)
-    elif stencil_t is Middle4 or stencil_t is Middle2:
+    elif stencil_t is Middle4 or stencil_t is Middle2 or stencil_t is Middle1:
         vectors = 2
-    ways = 4 if weave_t is Ways4 or weave_t is More4 else 2
+    ways = 1 if weave_t is Ways1 else 4 if weave_t is Ways4 or weave_t is More4 else 2
     lanes = vectors * (4 * VECTOR_FLOATS // size)
     own = height // ways
     # Rows of accumulators of the first part, and where those of the second are.
@@ -158,21 +178,22 @@ cdef void stencil(
             high = min(lanes * ways, s.end - first)
             at_y = at + first * size
             if high > low:
-                if results[0] != NULL:
-                    store_woven[float_t](
-                        acc, own, ways, lanes, 0, bias[0], results[0] + at_y, low, high, s)
-                if own > 1 and results[1] != NULL:
-                    store_woven[float_t](
-                        acc, own, ways, lanes, 1, bias[1 & s.channel_mask], results[1] + at_y,
-                        low, high, s)
-                if own > 2 and results[2] != NULL:
-                    store_woven[float_t](
-                        acc, own, ways, lanes, 2, bias[2 & s.channel_mask], results[2] + at_y,
-                        low, high, s)
-                if own > 2 and results[3] != NULL:
-                    store_woven[float_t](
-                        acc, own, ways, lanes, 3, bias[3 & s.channel_mask], results[3] + at_y,
-                        low, high, s)
+                store_woven[float_t](
+                    acc, own, ways, lanes, 0, bias, results, at_y, low, high, s)
+                store_woven[float_t](
+                    acc, own, ways, lanes, 1, bias, results, at_y, low, high, s)
+                store_woven[float_t](
+                    acc, own, ways, lanes, 2, bias, results, at_y, low, high, s)
+                store_woven[float_t](
+                    acc, own, ways, lanes, 3, bias, results, at_y, low, high, s)
+                store_woven[float_t](
+                    acc, own, ways, lanes, 4, bias, results, at_y, low, high, s)
+                store_woven[float_t](
+                    acc, own, ways, lanes, 5, bias, results, at_y, low, high, s)
+                store_woven[float_t](
+                    acc, own, ways, lanes, 6, bias, results, at_y, low, high, s)
+                store_woven[float_t](
+                    acc, own, ways, lanes, 7, bias, results, at_y, low, high, s)
             u += lanes
         panel += s.panel_step
         x += s.x_step

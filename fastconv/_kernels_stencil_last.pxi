@@ -22,6 +22,14 @@ ctypedef fused last_t:
     Last2x3
     Last2x4
 
+# How more phases than one are woven: a single one is better stored in the usual way.
+ctypedef fused woven_t:
+    Ways2
+    Ways4
+    Parted
+    More2
+    More4
+
 
 cdef inline void weave_channels(
         const float_t* acc, Py_ssize_t own, Py_ssize_t channels, Py_ssize_t ways,
@@ -68,7 +76,7 @@ cdef inline void store_channels(
 cdef inline void last_tile(
         const float_t* panel, const Product* products, const float_t* x, const float_t* bias,
         char** results, const Stencil* s, Py_ssize_t u, bint streamed, Py_ssize_t own,
-        Py_ssize_t channels, Py_ssize_t ways, Py_ssize_t vectors, weave_t* tag) noexcept nogil:
+        Py_ssize_t channels, Py_ssize_t ways, Py_ssize_t vectors, woven_t* tag) noexcept nogil:
     """The lanes from u on of all channels; how many are constants."""
     cdef float_t acc[MAX_ACC * VECTOR_FLOATS]
     cdef const Product* more = products + s.products[0]
@@ -76,8 +84,8 @@ cdef inline void last_tile(
     cdef const float_t* b[4]
     cdef Py_ssize_t size = sizeof(float_t), lanes = vectors * (4 * VECTOR_FLOATS // size)
     cdef Py_ssize_t n = own * ways * lanes, i, c, m, j, weights, at
-    cdef Py_ssize_t sums = own if weave_t is Parted else own * ways
-    cdef Py_ssize_t second = own if weave_t is Parted else 0
+    cdef Py_ssize_t sums = own if woven_t is Parted else own * ways
+    cdef Py_ssize_t second = own if woven_t is Parted else 0
     cdef Py_ssize_t low = max(0, s.skip - u * ways), high = min(ways * lanes, s.end - u * ways)
     for c in range(channels):
         a[c] = panel + c * s.panel_step
@@ -92,7 +100,7 @@ cdef inline void last_tile(
             for m in range(sums):
                 for j in range(lanes):
                     acc[c * n + m * lanes + j] += a[c][weights + m] * b[c][at + j]
-    if weave_t is Parted or weave_t is More2 or weave_t is More4:
+    if woven_t is Parted or woven_t is More2 or woven_t is More4:
         assume(s.products[1] > 0)
         for i in range(s.products[1]):
             weights = more[i].weights
@@ -111,14 +119,14 @@ cdef inline void last_tile(
 
 
 cdef void stencil_last(
-        const float_t* panel, const Product* products, const float_t* x, const weave_t* biases,
+        const float_t* panel, const Product* products, const float_t* x, const woven_t* biases,
         last_t** result_rows, const Stencil* s) noexcept nogil:
     cdef const float_t* bias = <const float_t*> biases
     cdef char** results = <char**> result_rows
     cdef float_t* to
     cdef Py_ssize_t vector = 4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(float_t), u = 0, n, c, i
     cdef Py_ssize_t own = 1, channels, vectors, pixel
-    cdef Py_ssize_t ways = 4 if weave_t is Ways4 or weave_t is More4 else 2
+    cdef Py_ssize_t ways = 4 if woven_t is Ways4 or woven_t is More4 else 2
     cdef bint streamed = False
     if last_t is Last2x2 or last_t is Last2x3 or last_t is Last2x4:
         own = 2
@@ -143,14 +151,14 @@ cdef void stencil_last(
             # The last ones are moved back, and some computed twice.
             if s.stop >= vectors * vector:
                 u = min(u, s.stop - vectors * vector)
-            last_tile[float_t, weave_t](
+            last_tile[float_t, woven_t](
                 panel, products, x, bias, results, s, u, streamed, own, channels, ways, vectors,
                 NULL)
             n = vectors * vector
         else:
             if s.stop >= vector:
                 u = min(u, s.stop - vector)
-            last_tile[float_t, weave_t](
+            last_tile[float_t, woven_t](
                 panel, products, x, bias, results, s, u, streamed, own, channels, ways, 1, NULL)
             n = vector
         u += n

@@ -29,21 +29,21 @@ cdef void fill_real(Py_ssize_t compute, real_t* tag) noexcept:
 
 
 cdef void fill_last(
-        Py_ssize_t compute, Py_ssize_t weave, float_t* tag, weave_t* weave_tag) noexcept:
+        Py_ssize_t compute, Py_ssize_t weave, float_t* tag, woven_t* woven_tag) noexcept:
     """One way to weave the lane phases of channels that are neighbours."""
     kernels.stencil_last[compute][weave][0][0] = <stencil_last_fn> (
-        stencil_last[float_t, weave_t, Last1x2])
+        stencil_last[float_t, woven_t, Last1x2])
     kernels.stencil_last[compute][weave][0][1] = <stencil_last_fn> (
-        stencil_last[float_t, weave_t, Last1x3])
+        stencil_last[float_t, woven_t, Last1x3])
     kernels.stencil_last[compute][weave][0][2] = <stencil_last_fn> (
-        stencil_last[float_t, weave_t, Last1x4])
-    if weave_t is Ways2 or weave_t is Parted:
+        stencil_last[float_t, woven_t, Last1x4])
+    if woven_t is Ways2 or woven_t is Parted:
         kernels.stencil_last[compute][weave][1][0] = <stencil_last_fn> (
-            stencil_last[float_t, weave_t, Last2x2])
+            stencil_last[float_t, woven_t, Last2x2])
         kernels.stencil_last[compute][weave][1][1] = <stencil_last_fn> (
-            stencil_last[float_t, weave_t, Last2x3])
+            stencil_last[float_t, woven_t, Last2x3])
         kernels.stencil_last[compute][weave][1][2] = <stencil_last_fn> (
-            stencil_last[float_t, weave_t, Last2x4])
+            stencil_last[float_t, woven_t, Last2x4])
 
 
 cdef void fill_float(Py_ssize_t compute, float_t* tag) noexcept:
@@ -60,6 +60,15 @@ cdef void fill_float(Py_ssize_t compute, float_t* tag) noexcept:
     fill_last[float_t, Parted](compute, PARTED, NULL, NULL)
     fill_last[float_t, More2](compute, MORE2, NULL, NULL)
     fill_last[float_t, More4](compute, MORE4, NULL, NULL)
+    kernels.stencil[compute][0][WAYS1][0] = <stencil_fn> stencil[float_t, Ways1, Narrow1]
+    kernels.stencil[compute][0][WAYS1][1] = <stencil_fn> stencil[float_t, Ways1, Middle1]
+    kernels.stencil[compute][0][WAYS1][2] = <stencil_fn> stencil[float_t, Ways1, Wide1]
+    kernels.stencil[compute][1][WAYS1][0] = <stencil_fn> stencil[float_t, Ways1, Narrow2]
+    kernels.stencil[compute][1][WAYS1][1] = <stencil_fn> stencil[float_t, Ways1, Middle2]
+    kernels.stencil[compute][1][WAYS1][2] = <stencil_fn> stencil[float_t, Ways1, Wide2]
+    kernels.stencil[compute][2][WAYS1][0] = <stencil_fn> stencil[float_t, Ways1, Narrow4]
+    kernels.stencil[compute][2][WAYS1][1] = <stencil_fn> stencil[float_t, Ways1, Middle4]
+    kernels.stencil[compute][2][WAYS1][2] = <stencil_fn> stencil[float_t, Ways1, Wide4]
     kernels.stencil[compute][1][WAYS2][0] = <stencil_fn> stencil[float_t, Ways2, Narrow2]
     kernels.stencil[compute][1][WAYS2][1] = <stencil_fn> stencil[float_t, Ways2, Middle2]
     kernels.stencil[compute][1][WAYS2][2] = <stencil_fn> stencil[float_t, Ways2, Wide2]
@@ -85,6 +94,9 @@ cdef void fill_float(Py_ssize_t compute, float_t* tag) noexcept:
     kernels.stencil[compute][2][MORE4][1] = <stencil_fn> stencil[float_t, More4, Middle4]
     kernels.stencil[compute][2][MORE4][2] = <stencil_fn> stencil[float_t, More4, Wide4]
     if TALLEST == 8:
+        kernels.stencil[compute][3][WAYS1][0] = <stencil_fn> stencil[float_t, Ways1, Narrow8]
+        kernels.stencil[compute][3][WAYS1][1] = <stencil_fn> stencil[float_t, Ways1, Wide8]
+        kernels.stencil[compute][3][WAYS1][2] = <stencil_fn> stencil[float_t, Ways1, Wide8]
         kernels.stencil[compute][3][WAYS2][0] = <stencil_fn> stencil[float_t, Ways2, Narrow8]
         kernels.stencil[compute][3][WAYS2][1] = <stencil_fn> stencil[float_t, Ways2, Wide8]
         kernels.stencil[compute][3][WAYS2][2] = <stencil_fn> stencil[float_t, Ways2, Wide8]
@@ -104,6 +116,7 @@ cdef void fill_float(Py_ssize_t compute, float_t* tag) noexcept:
 
 cdef void fill_table() noexcept:
     kernels.rows = TALLEST
+    kernels.stencil_vectors[0] = wide_vectors(1)
     kernels.stencil_vectors[1] = wide_vectors(2)
     kernels.stencil_vectors[2] = wide_vectors(4)
     kernels.stencil_vectors[3] = wide_vectors(8)

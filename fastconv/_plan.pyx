@@ -15,7 +15,7 @@ from libc.stdlib cimport free, malloc
 from fastconv._arith cimport balance, best_shares, ceil_div, clip, floor_div, gcd, round_up
 from fastconv._types cimport (
     LARGE_RESULT, LINE, MAX_AXES, MAX_VECTORS, MAX_WOVEN, MORE2, MORE4, N_FLOATS, PARTED, QUAD,
-    TALL_VECTORS, WAYS2, WAYS4, Axis, Product, class_first, class_size, largest_class,
+    TALL_VECTORS, WAYS1, WAYS2, WAYS4, Axis, Product, class_first, class_size, largest_class,
     longer_phases, phase_taps, tile_vectors, uneven, woven_sums,
 )
 
@@ -149,7 +149,7 @@ cdef int make_sets(Geometry* g, bint in_any_batch) noexcept:
         for i in range(g.n_outer):
             g.products *= g.outer[i].max_taps
         g.stencil_rows = g.lane.stride
-        g.weave = WAYS2 if g.lane.stride == 2 else WAYS4
+        g.weave = WAYS1 if g.lane.stride == 1 else WAYS2 if g.lane.stride == 2 else WAYS4
         if g.joined:
             g.weave = MORE2 if g.lane.stride == 2 else MORE4
         elif parts_lanes(g):

@@ -59,7 +59,8 @@ cdef bint weaves_channels(const Geometry* g) noexcept:
     """Whether a stencil weaves channels that are neighbours: few ones, of one group or of each."""
     cdef Py_ssize_t channels = g.groups * g.c_out
     return (
-        g.by_channel and contiguous(&g.lane) and g.lane.y_step == channels * g.element
+        g.by_channel and contiguous(&g.lane) and g.lane.stride > 1
+        and g.lane.y_step == channels * g.element
         and (g.c_out == 1 or g.groups == 1 and g.height == MANY_ROWS) and 2 <= channels <= 4
         and channels * g.lane.stride <= woven_sums(g.height)
     )
@@ -110,6 +111,11 @@ cdef double cost_apart(const Geometry* g, Py_ssize_t lanes) noexcept:
     return max(0.0, other * round_up(lanes, g.vector) / lanes - 1)
 
 
+cdef bint stays_one(const Geometry* g) noexcept:
+    """Whether rows of one phase are worth it: short vectors need tiles with more lanes."""
+    return 2 * g.vector * g.size >= LINE or g.c_out <= FEW_CHANNELS
+
+
 cdef bint stencils(const Geometry* g) noexcept:
     """Whether sums are stored from where they are made.
 
@@ -139,7 +145,8 @@ cdef bint stencils(const Geometry* g) noexcept:
         # Rows of channels that are neighbours are held at once.
         and (g.interleaved or products * g.groups <= STREAMED_PRODUCTS)
         and (not g.streamed or streams(g, products))
-        and (a.stride == 2 or a.stride == 4) and a.stride <= g.height
+        and (a.stride == 2 or a.stride == 4 or a.stride == 1 and stays_one(g))
+        and a.stride <= g.height
         and (g.joined or parts_lanes(g) or not uneven(a))
         # Rows are not joined, and each may leave some of its lanes empty.
         and products * cost_apart(g, lanes) < (

@@ -140,6 +140,7 @@ ctypedef void (*stencil_last_fn)(
     char* const* results, const Stencil* s) noexcept nogil
 
 cdef enum:                 # how a stencil's lane phases are woven
+    WAYS1
     WAYS2
     WAYS4
     PARTED

@@ -53,10 +53,11 @@ def test_how_phases_are_woven():
 
 def test_which_sums_are_stored_from_where_they_are_made():
     x = (1, 16, 20, 64)
-    # 64 products at most, of two phases or four.
+    # 64 products at most, of one phase, two or four.
     assert stencil(x, (16, 4, 4, 4), padding=1)
     assert stencil((1, 17, 20, 64), (17, 4, 4, 4), padding=1) is None
-    assert stencil(x, (16, 4, 3, 3), stride=1) is None
+    assert stencil((1, 7, 20, 64), (7, 4, 3, 3), stride=1, padding=1) == "even"
+    assert stencil((1, 8, 20, 64), (8, 4, 3, 3), stride=1, padding=1) is None
     assert stencil(x, (16, 4, 3, 3), stride=3) is None
     assert stencil(x, (16, 4, 8, 8), stride=8) is None
     # Lanes that are left empty count as products: a row of 33 wastes a third of its lanes.
@@ -160,6 +161,24 @@ def test_scratch_is_small():
         assert told["scratch_bytes"] <= 2 * MIB
 
 
+def test_one_phase_of_short_sums():
+    """Stride 1: where there is nothing to weave it takes vectors of half a line, or few rows."""
+    x = (1, 4, 20, 64)
+    for c_out in (1, 2, 3, 4, 8):
+        for tile in (AVX512, AVX2, BASELINE):
+            woven = stencil(x, (4, c_out, 3, 3), tile, stride=1, padding=1)
+            assert woven == ("even" if tile != BASELINE or c_out <= 2 else None)
+    # The phases of other axes are rows as well.
+    assert stencil(x, (4, 2, 4, 3), stride=(2, 1), padding=(0, 1)) == "even"
+    # A result that is streamed begins its rows with a line.
+    large = (1, 4, 200, 8192)
+    assert stencil(large, (4, 4, 3, 3), stride=1, padding=1) == "even"
+    assert stencil(large, (4, 4, 3, 3), stride=1) is None
+    # Channels that are neighbours are stored by their own kernel.
+    assert stencil(x, (4, 1, 4, 4), groups=4, last=True) == "even"
+    assert stencil(x, (4, 1, 4, 4), groups=4, last=True, stride=1) is None
+
+
 def test_many_taps_and_no_output_channel(run_python):
     """Of so many taps that a plan is made before there is anything to compute."""
     assert run_python('''
@@ -176,7 +195,7 @@ def cases(draw):
     x.append(draw(st.one_of(st.integers(8, 70), st.sampled_from((16, 31, 32, 33, 64, 65)))))
     kernel = [draw(st.integers(1, 6)) for _ in range(rank)]
     stride = [draw(st.sampled_from((1, 2, 3, 4))) for _ in range(rank)]
-    stride[-1] = draw(st.sampled_from((2, 4)))
+    stride[-1] = draw(st.sampled_from((1, 2, 4)))
     kernel[-1] = draw(st.integers(stride[-1], 70 if rank == 1 else 9))
     padding = []
     for i, k, s in zip(x, kernel, stride, strict=True):
@@ -256,6 +275,7 @@ def drawn(x_shape, w_shape, groups, dtype):
 
 SHAPES = {
     "even": ((2, 12, 9, 64), (12, 2, 4, 4), {"stride": 2, "groups": 6}),
+    "one": ((2, 12, 9, 61), (12, 2, 3, 3), {"stride": 1, "groups": 6, "padding": 1}),
     "four": ((2, 2, 9, 48), (2, 1, 8, 8), {"stride": 4, "groups": 2}),
     "parted": ((2, 12, 9, 32), (12, 2, 3, 3), {"stride": 2, "groups": 6, "padding": 1}),
     "cut": ((2, 12, 9, 64), (12, 2, 4, 4), {"stride": 2, "groups": 6, "padding": 1}),
@@ -315,7 +335,7 @@ def test_same_bits_with_channels_last(name, dtype, isa):
 @pytest.mark.parametrize("last", (False, True))
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding"),
-    [(3, 2, 1), (4, 2, 1), (4, 2, (2, -5)), (8, 4, (3, 0)), (81, 4, (38, -7)), (41, 2, 20)],
+    [(5, 1, 2), (7, 1, (3, -5)), (3, 2, 1), (4, 2, 1), (4, 2, (2, -5)), (8, 4, (3, 0)), (81, 4, (38, -7)), (41, 2, 20)],
 )
 def test_pieces_of_one_row(kernel, stride, padding, last, isa):
     """One long row is cut into tasks: each begins and ends where its neighbour does."""
