@@ -14,9 +14,9 @@ from fastconv._prefetch cimport prefetch_result
 from fastconv._stream cimport stream_fence
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
-    LINE, MAX_AXES, MAX_WOVEN, PARTED, QUAD, Axis, KernelTable, Load, Product, Run, Stencil,
-    Store, class_first, class_size, log2_height, longer_phases, one_row, panel_height,
-    phase_taps, tile_vectors, uneven,
+    LINE, MAX_AXES, MAX_WOVEN, PARTED, QUAD, SHARED, SHARED_BACK, Axis, KernelTable, Load, Product,
+    Run, Stencil, Store, class_first, class_size, log2_height, longer_phases, one_row,
+    panel_height, phase_taps, tile_vectors, uneven,
 )
 
 cdef enum:
@@ -349,8 +349,14 @@ cdef void run_rows(const Call* c, Place* p) noexcept nogil:
     """All sets of all rows of a task."""
     cdef const Geometry* g = c.g
     cdef Py_ssize_t last = g.n_outer - 1, row = p.row_lo
-    cdef bint inside
+    cdef bint inside, listed = False
     while row < p.row_hi:
+        if shares_row(g, row):
+            p.q[last] = row
+            run_shared(c, p, listed)
+            listed = True
+            row += 1
+            continue
         for p.set in range(g.n_sets):
             if g.n_sets == 1 and row > p.row_lo:
                 inside = next_row(c, p)

@@ -76,17 +76,10 @@ cdef inline void weave_row(
 
 cdef inline void store_woven(
         const float_t* acc, Py_ssize_t own, Py_ssize_t ways, Py_ssize_t lanes, Py_ssize_t i,
-        const float_t* biases, char** results, Py_ssize_t at, Py_ssize_t low, Py_ssize_t high,
-        const Stencil* s) noexcept nogil:
-    """Numbers [low, high) of row i, if there is one. Only constants differ from row to row."""
+        float_t bias, char* y, Py_ssize_t low, Py_ssize_t high, const Stencil* s) noexcept nogil:
+    """Numbers [low, high) of row i. Nothing but constants and `y` differs from row to row."""
     cdef float_t block[MAX_ACC * VECTOR_FLOATS]
-    cdef float_t bias
-    cdef char* y
     cdef Py_ssize_t r, size = sizeof(float_t), bytes = ways * lanes * size
-    if i >= own or results[i] == NULL:
-        return
-    y = results[i] + at
-    bias = biases[i & s.channel_mask]
     if high - low < ways * lanes:
         weave_row[float_t](acc, own, ways, lanes, i, bias, block)
         copy_run(y + low * size, <char*> &block[low], (high - low) * size)
@@ -97,6 +90,16 @@ cdef inline void store_woven(
         for r in range(0 if s.ahead == 0 else bytes // LINE):
             prefetch_result(y + s.ahead + r * LINE)
         weave_row[float_t](acc, own, ways, lanes, i, bias, <float_t*> y)
+
+
+cdef inline void store_row(
+        const float_t* acc, Py_ssize_t own, Py_ssize_t ways, Py_ssize_t lanes, Py_ssize_t i,
+        const float_t* bias, char** results, Py_ssize_t at, Py_ssize_t low, Py_ssize_t high,
+        const Stencil* s) noexcept nogil:
+    """Row i, a constant, if there is one and it goes anywhere."""
+    if i < own and results[i] != NULL:
+        store_woven[float_t](
+            acc, own, ways, lanes, i, bias[i & s.channel_mask], results[i] + at, low, high, s)
 
 
 cdef void fill_woven(
@@ -178,21 +181,21 @@ cdef void stencil(
             high = min(lanes * ways, s.end - first)
             at_y = at + first * size
             if high > low:
-                store_woven[float_t](
+                store_row[float_t](
                     acc, own, ways, lanes, 0, bias, results, at_y, low, high, s)
-                store_woven[float_t](
+                store_row[float_t](
                     acc, own, ways, lanes, 1, bias, results, at_y, low, high, s)
-                store_woven[float_t](
+                store_row[float_t](
                     acc, own, ways, lanes, 2, bias, results, at_y, low, high, s)
-                store_woven[float_t](
+                store_row[float_t](
                     acc, own, ways, lanes, 3, bias, results, at_y, low, high, s)
-                store_woven[float_t](
+                store_row[float_t](
                     acc, own, ways, lanes, 4, bias, results, at_y, low, high, s)
-                store_woven[float_t](
+                store_row[float_t](
                     acc, own, ways, lanes, 5, bias, results, at_y, low, high, s)
-                store_woven[float_t](
+                store_row[float_t](
                     acc, own, ways, lanes, 6, bias, results, at_y, low, high, s)
-                store_woven[float_t](
+                store_row[float_t](
                     acc, own, ways, lanes, 7, bias, results, at_y, low, high, s)
             u += lanes
         panel += s.panel_step

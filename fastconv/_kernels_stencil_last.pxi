@@ -29,6 +29,8 @@ ctypedef fused woven_t:
     Parted
     More2
     More4
+    Shared
+    SharedBack
 
 
 cdef inline void weave_channels(
@@ -92,14 +94,17 @@ cdef inline void last_tile(
         b[c] = x + u + c * s.x_step
     for j in range(channels * n):
         acc[j] = 0
-    assume(s.products[0] > 0)
-    for i in range(s.products[0]):
-        weights = products[i].weights
-        at = products[i].x
-        for c in range(channels):
-            for m in range(sums):
-                for j in range(lanes):
-                    acc[c * n + m * lanes + j] += a[c][weights + m] * b[c][at + j]
+    if woven_t is Shared or woven_t is SharedBack:
+        add_shared[float_t, woven_t](acc, a, b, products, s, channels, 1, lanes, NULL)
+    else:
+        assume(s.products[0] > 0)
+        for i in range(s.products[0]):
+            weights = products[i].weights
+            at = products[i].x
+            for c in range(channels):
+                for m in range(sums):
+                    for j in range(lanes):
+                        acc[c * n + m * lanes + j] += a[c][weights + m] * b[c][at + j]
     if woven_t is Parted or woven_t is More2 or woven_t is More4:
         assume(s.products[1] > 0)
         for i in range(s.products[1]):

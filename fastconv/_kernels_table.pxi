@@ -31,19 +31,35 @@ cdef void fill_real(Py_ssize_t compute, real_t* tag) noexcept:
 cdef void fill_last(
         Py_ssize_t compute, Py_ssize_t weave, float_t* tag, woven_t* woven_tag) noexcept:
     """One way to weave the lane phases of channels that are neighbours."""
-    kernels.stencil_last[compute][weave][0][0] = <stencil_last_fn> (
-        stencil_last[float_t, woven_t, Last1x2])
-    kernels.stencil_last[compute][weave][0][1] = <stencil_last_fn> (
-        stencil_last[float_t, woven_t, Last1x3])
-    kernels.stencil_last[compute][weave][0][2] = <stencil_last_fn> (
-        stencil_last[float_t, woven_t, Last1x4])
-    if woven_t is Ways2 or woven_t is Parted:
+    if not (woven_t is Shared or woven_t is SharedBack):
+        kernels.stencil_last[compute][weave][0][0] = <stencil_last_fn> (
+            stencil_last[float_t, woven_t, Last1x2])
+        kernels.stencil_last[compute][weave][0][1] = <stencil_last_fn> (
+            stencil_last[float_t, woven_t, Last1x3])
+        kernels.stencil_last[compute][weave][0][2] = <stencil_last_fn> (
+            stencil_last[float_t, woven_t, Last1x4])
+    if not (woven_t is Ways4 or woven_t is More2 or woven_t is More4):
         kernels.stencil_last[compute][weave][1][0] = <stencil_last_fn> (
             stencil_last[float_t, woven_t, Last2x2])
         kernels.stencil_last[compute][weave][1][1] = <stencil_last_fn> (
             stencil_last[float_t, woven_t, Last2x3])
         kernels.stencil_last[compute][weave][1][2] = <stencil_last_fn> (
             stencil_last[float_t, woven_t, Last2x4])
+
+
+cdef void fill_shared(
+        Py_ssize_t compute, Py_ssize_t weave, float_t* tag, shared_t* shared_tag) noexcept:
+    """One of the two orders of the places."""
+    kernels.stencil[compute][2][weave][0] = <stencil_fn> stencil_shared[float_t, shared_t, Narrow4]
+    kernels.stencil[compute][2][weave][1] = <stencil_fn> stencil_shared[float_t, shared_t, Middle4]
+    kernels.stencil[compute][2][weave][2] = <stencil_fn> stencil_shared[float_t, shared_t, Wide4]
+    if TALLEST == 8:
+        kernels.stencil[compute][3][weave][0] = <stencil_fn> (
+            stencil_shared[float_t, shared_t, Narrow8])
+        kernels.stencil[compute][3][weave][1] = <stencil_fn> (
+            stencil_shared[float_t, shared_t, Wide8])
+        kernels.stencil[compute][3][weave][2] = <stencil_fn> (
+            stencil_shared[float_t, shared_t, Wide8])
 
 
 cdef void fill_float(Py_ssize_t compute, float_t* tag) noexcept:
@@ -60,6 +76,8 @@ cdef void fill_float(Py_ssize_t compute, float_t* tag) noexcept:
     fill_last[float_t, Parted](compute, PARTED, NULL, NULL)
     fill_last[float_t, More2](compute, MORE2, NULL, NULL)
     fill_last[float_t, More4](compute, MORE4, NULL, NULL)
+    fill_last[float_t, Shared](compute, SHARED, NULL, NULL)
+    fill_last[float_t, SharedBack](compute, SHARED_BACK, NULL, NULL)
     kernels.stencil[compute][0][WAYS1][0] = <stencil_fn> stencil[float_t, Ways1, Narrow1]
     kernels.stencil[compute][0][WAYS1][1] = <stencil_fn> stencil[float_t, Ways1, Middle1]
     kernels.stencil[compute][0][WAYS1][2] = <stencil_fn> stencil[float_t, Ways1, Wide1]
@@ -93,6 +111,8 @@ cdef void fill_float(Py_ssize_t compute, float_t* tag) noexcept:
     kernels.stencil[compute][2][MORE4][0] = <stencil_fn> stencil[float_t, More4, Narrow4]
     kernels.stencil[compute][2][MORE4][1] = <stencil_fn> stencil[float_t, More4, Middle4]
     kernels.stencil[compute][2][MORE4][2] = <stencil_fn> stencil[float_t, More4, Wide4]
+    fill_shared[float_t, Shared](compute, SHARED, NULL, NULL)
+    fill_shared[float_t, SharedBack](compute, SHARED_BACK, NULL, NULL)
     if TALLEST == 8:
         kernels.stencil[compute][3][WAYS1][0] = <stencil_fn> stencil[float_t, Ways1, Narrow8]
         kernels.stencil[compute][3][WAYS1][1] = <stencil_fn> stencil[float_t, Ways1, Wide8]

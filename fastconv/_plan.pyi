@@ -33,6 +33,7 @@ class Plan:
     short_rows: bool
     fetched: bool
     stencil: str | None
+    shared: bool
     pixelwise: bool
     groups: int
     complete: bool

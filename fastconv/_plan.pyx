@@ -143,6 +143,7 @@ cdef int make_sets(Geometry* g, bint in_any_batch) noexcept:
         g.outer[g.joint].n_classes = g.lane.n_classes = 1
     rows = g.c_out * g.components * largest_class(&g.lane)
     g.products = 0
+    g.shared = False
     g.stencil_last = g.stencil and g.by_channel
     if g.stencil:
         g.products = 2 * g.c_in * g.lane.max_taps
@@ -155,6 +156,9 @@ cdef int make_sets(Geometry* g, bint in_any_batch) noexcept:
         elif parts_lanes(g):
             g.weave = PARTED
             set_classes(&g.lane, False)
+        g.shared = g.weave == PARTED and shares_rows(g)
+        if g.shared:
+            g.stencil_rows = 4
     for i in range(g.n_outer - 1, -1, -1):
         if g.stencil:
             # All rows of a channel in one panel, whose height is a power of two.
@@ -419,6 +423,11 @@ cdef class Plan:
         if self.g.weave == PARTED:
             return "parted"
         return "more" if self.g.weave == MORE2 or self.g.weave == MORE4 else "even"
+
+    @property
+    def shared(self):
+        """Whether a stencil computes both phases of its rows together."""
+        return self.g.shared
 
     @property
     def pixelwise(self):

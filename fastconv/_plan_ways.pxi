@@ -55,6 +55,25 @@ cdef bint parts_lanes(const Geometry* g) noexcept:
     )
 
 
+cdef bint shares_rows(const Geometry* g) noexcept:
+    """Whether a stencil computes the rows of two phases together, which read x once.
+
+    Both axes have two uneven phases, and there are registers for four sums of each channel. It
+    takes vectors of half a line, and for channels that are woven more registers and longer kernels.
+    """
+    cdef const Axis* a = &g.outer[0]
+    cdef bint enough = 2 * g.vector * g.size >= LINE and 4 * g.c_out <= g.height
+    if g.by_channel:
+        enough = (
+            g.height == MANY_ROWS and 4 * g.groups * g.c_out <= woven_sums(g.height)
+            and g.lane.kernel > 4
+        )
+    return (
+        enough and g.n_outer == 1 and a.stride == 2 and a.kernel > 2 and uneven(a)
+        and uneven(&g.lane)
+    )
+
+
 cdef bint weaves_channels(const Geometry* g) noexcept:
     """Whether a stencil weaves channels that are neighbours: few ones, of one group or of each."""
     cdef Py_ssize_t channels = g.groups * g.c_out

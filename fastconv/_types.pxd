@@ -120,6 +120,8 @@ cdef struct Product:
 
 cdef struct Stencil:
     Py_ssize_t products[2]           # how many of each part, which follow each other
+    Py_ssize_t rows                  # see SHARED
+    Py_ssize_t parts[3]
     Py_ssize_t channel_mask          # of a power of two of channels
     Py_ssize_t first, stop           # lanes
     Py_ssize_t skip, end
@@ -139,6 +141,13 @@ ctypedef void (*stencil_last_fn)(
     const void* panel, const Product* products, const void* x, const void* bias,
     char* const* results, const Stencil* s) noexcept nogil
 
+# SHARED are two rows of results whose phases, two of each axis, have panels of their own and read
+# x once: places are a panel of the row with more taps and of the place with more, and those
+# `parts` further on, first the other place's, then those of the other row. Products are listed for
+# the former only, row by row of x, `products` of them that both places have and that one has, and
+# one row more than `rows`, those that both have. The place with more is the first, or with
+# SHARED_BACK the second, whose own products come first then. Half of the results are of the row
+# with more taps.
 cdef enum:                 # how a stencil's lane phases are woven
     WAYS1
     WAYS2
@@ -146,6 +155,8 @@ cdef enum:                 # how a stencil's lane phases are woven
     PARTED
     MORE2
     MORE4
+    SHARED
+    SHARED_BACK
     N_WEAVES
 
 # How a fast algorithm computes phases of some taps along one axis: from a window of as many inputs

@@ -18,8 +18,8 @@ AVX512, AVX2, BASELINE = (16, 8), (8, 4), (4, 4)
 MIB = 1 << 20
 
 
-def stencil(x, w, tile=AVX512, *, dtype="float32", workers=1, last=False, **geometry):
-    """How the plan weaves such sums, or None; `last`: with channels that are neighbours."""
+def plan_of(x, w, tile=AVX512, *, dtype="float32", workers=1, last=False, **geometry):
+    """The plan of a problem; `last`: with channels that are neighbours."""
     dtype = np.dtype(dtype)
     options = {"stride": 2, "padding": 0, "dilation": 1, "groups": 1, **geometry}
     problem = make_problem(
@@ -29,9 +29,14 @@ def stencil(x, w, tile=AVX512, *, dtype="float32", workers=1, last=False, **geom
     kept = _isa.tiles
     _isa.tiles = (tile, tile, tile)
     try:
-        return _direct.make_plan(problem, dtype, strides, workers).stencil
+        return _direct.make_plan(problem, dtype, strides, workers)
     finally:
         _isa.tiles = kept
+
+
+def stencil(*shapes, **options):
+    """How the plan weaves such sums, or None."""
+    return plan_of(*shapes, **options).stencil
 
 
 def test_how_phases_are_woven():
@@ -179,6 +184,32 @@ def test_one_phase_of_short_sums():
     assert stencil(x, (4, 1, 4, 4), groups=4, last=True, stride=1) is None
 
 
+def test_which_rows_share_what_they_read():
+    def shared(x, w, *tile, **options):
+        return plan_of(x, w, *tile, padding=1, **options).shared
+
+    x = (1, 4, 20, 64)
+    # Two uneven phases of either axis, of which one has more than no tap.
+    assert shared(x, (4, 1, 3, 3)) and shared(x, (4, 1, 7, 3))
+    for kernel in ((4, 3), (3, 4), (1, 3), (2, 3)):
+        assert not shared(x, (4, 1, *kernel))
+    for stride in ((1, 2), (4, 2), (3, 2), (2, 4)):
+        assert not shared(x, (4, 1, 5, 5), stride=stride)
+    assert shared(x, (4, 1, 3, 3), dilation=(3, 1))
+    assert not shared(x, (4, 1, 3, 3), dilation=(2, 1))
+    assert not shared((1, 4, 60), (4, 1, 3))
+    assert not shared((1, 4, 3, 20, 64), (4, 1, 3, 3, 3))
+    # Registers for four sums of each output channel of a group.
+    for c_out, tile, wanted in ((2, AVX512, True), (3, AVX512, False), (1, AVX2, True),
+                                (2, AVX2, False), (1, BASELINE, False)):
+        assert shared(x, (4, c_out, 3, 3), tile) == wanted
+    # Channels that are woven want more of them, and enough products.
+    for groups, kernel, tile, wanted in (
+            (4, 5, AVX512, True), (2, 5, AVX512, True), (4, 3, AVX512, False), (3, 5, AVX2, False)):
+        w = (groups, 1, 5, kernel)
+        assert shared((1, groups, 20, 64), w, tile, groups=groups, last=True) == wanted
+
+
 def test_many_taps_and_no_output_channel(run_python):
     """Of so many taps that a plan is made before there is anything to compute."""
     assert run_python('''
@@ -219,6 +250,33 @@ def test_exact_and_nothing_else_is_written(
         check_exact(case, images, groups, c_in, c_out, dtype, workers, biased, seed, False)
 
 
+@st.composite
+def uneven_cases(draw):
+    """Maps whose axes have two uneven phases, of which rows share what they read."""
+    x = [draw(st.integers(1, 9)), draw(st.sampled_from((8, 15, 16, 17, 31, 32, 33, 47, 64, 66)))]
+    kernel = [draw(st.sampled_from((3, 5, 7))) for _ in range(2)]
+    dilation = [draw(st.sampled_from((1, 1, 3))), 1]
+    padding = []
+    for i, k in zip(x, kernel, strict=True):
+        full = 2 * (i - 1) + k
+        before = draw(st.integers(-3, min(full - 1, 4)))
+        padding.append((before, draw(st.integers(-3, min(full - before - 1, 4)))))
+    return x, kernel, {"stride": [2, 2], "padding": padding, "dilation": dilation}
+
+
+@settings(max_examples=400)
+@given(
+    uneven_cases(), st.sampled_from((1, 2)), st.sampled_from((1, 2, 3, 4)),
+    st.sampled_from((1, 2)), st.sampled_from((1, 2)), st.sampled_from(("float32", "float64")),
+    st.integers(1, 3), st.booleans(), st.integers(0, 9), st.sampled_from(_isa.supported()),
+    st.booleans(),
+)
+def test_exact_with_rows_that_share_what_they_read(
+        case, images, groups, c_in, c_out, dtype, workers, biased, seed, isa, last):
+    with using(isa):
+        check_exact(case, images, groups, c_in, c_out, dtype, workers, biased, seed, last)
+
+
 @settings(max_examples=400)
 @given(
     cases(), st.sampled_from((1, 2)), st.integers(2, 5), st.sampled_from((1, 2, 4)),
@@ -255,7 +313,8 @@ def check_exact(case, images, groups, c_in, c_out, dtype, workers, biased, seed,
         x.shape, w.shape, options["stride"], options["padding"], 0, None, options["dilation"],
         groups, 1)
     strides = plan_strides(problem, x.shape, w.shape, x.dtype, last, last)
-    event(f"{_direct.make_plan(problem, x.dtype, strides, workers).stencil}")
+    plan = _direct.make_plan(problem, x.dtype, strides, workers)
+    event(f"{plan.stencil}, {'shared' if plan.shared else 'apart'}")
     if last:
         x, wanted = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (x, wanted))
         options["channel_axis"] = -1
@@ -279,6 +338,8 @@ SHAPES = {
     "four": ((2, 2, 9, 48), (2, 1, 8, 8), {"stride": 4, "groups": 2}),
     "parted": ((2, 12, 9, 32), (12, 2, 3, 3), {"stride": 2, "groups": 6, "padding": 1}),
     "cut": ((2, 12, 9, 64), (12, 2, 4, 4), {"stride": 2, "groups": 6, "padding": 1}),
+    "shared": ((2, 6, 9, 32), (6, 1, 5, 5), {"stride": 2, "groups": 6, "padding": 2}),
+    "shared-two": ((2, 4, 9, 65), (4, 2, 3, 3), {"stride": 2, "groups": 2, "padding": 1}),
     "more": ((2, 3, 400), (3, 1, 81), {"stride": 4, "groups": 3, "padding": 38}),
 }
 
@@ -289,7 +350,7 @@ def test_same_bits_as_with_accumulators_between(name, dtype, isa):
     """Whatever the batch, the layout and the workers: sums have one order."""
     x_shape, w_shape, options = SHAPES[name]
     x, w, bias = drawn(x_shape, w_shape, options["groups"], dtype)
-    way = {"cut": "parted", "more": "more", "parted": "parted"}.get(name, "even")
+    way = {"even": "even", "one": "even", "four": "even", "more": "more"}.get(name, "parted")
     assert stencil(x_shape, w_shape, _isa.tiles[0], dtype=dtype, **options) == way
     y = fastconv.conv_transpose(x, w, bias, method="direct", workers=1, **options)
     # Into a result with room between its elements, which is not stored that way.
