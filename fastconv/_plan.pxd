@@ -25,7 +25,7 @@ cdef struct Geometry:
     bint fetched                     # its lines are fetched before they are stored to
     bint stencil                     # sums so short that they are stored from where they are made,
     int weave                        # ... how its lane phases are woven,
-    bint shared                      # ... rows of both phases of the other axis share what they read,
+    bint shared                      # ... rows of two phases share what they read of x,
     bint stencil_last                # ... channels are neighbours, and woven as well,
     Py_ssize_t stencil_rows          # ... rows of a panel that one output channel has,
     Py_ssize_t products              # ... how long the list of products of all its phases is,

@@ -396,7 +396,8 @@ def test_same_bits_with_channels_last(name, dtype, isa):
 @pytest.mark.parametrize("last", (False, True))
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding"),
-    [(5, 1, 2), (7, 1, (3, -5)), (3, 2, 1), (4, 2, 1), (4, 2, (2, -5)), (8, 4, (3, 0)), (81, 4, (38, -7)), (41, 2, 20)],
+    [(5, 1, 2), (7, 1, (3, -5)), (3, 2, 1), (4, 2, 1), (4, 2, (2, -5)), (8, 4, (3, 0)),
+     (81, 4, (38, -7)), (41, 2, 20)],
 )
 def test_pieces_of_one_row(kernel, stride, padding, last, isa):
     """One long row is cut into tasks: each begins and ends where its neighbour does."""
