@@ -41,7 +41,7 @@ cdef enum:
     FEW_ROWS = 4                # ... those of a tile,
     COPIED_BYTES = MAX_DEPTH * TALL_VECTORS * 32  # ... and its bytes
     LONG_RUN = 16               # vectors in a row that are worth one more, to be aligned
-    TURNED_TAPS = 8             # of the last axis that are worth turning a result for,
+    TURNED_TAPS = 3             # of the last axis that are worth turning a result for,
     TURNED_CHANNELS = 64        # ... output channels of a block at most,
     TURNED_BYTES = 1 << 18      # ... and their results
 
@@ -176,6 +176,21 @@ cdef void fill(const Columns* c, Py_ssize_t task) noexcept nogil:
                 s.n = min(width, c.fill_length - u)
                 c.k.store[c.code](&zeros, c.bias + channel * c.size, y + u * s.lane_step, &s)
                 u += width
+
+
+cdef void fill_pixels(const Columns* c, Py_ssize_t task) noexcept nogil:
+    """Write the bias of all channels, which are neighbours, of some pixels of the result."""
+    cdef Py_ssize_t pixels = c.images, pixel, rest, a
+    cdef char* y
+    for a in range(c.rank):
+        pixels *= c.n_out[a]
+    for pixel in range(task * pixels // c.fills, (task + 1) * pixels // c.fills):
+        rest = pixel
+        y = c.y
+        for a in range(c.rank - 1, -1, -1):
+            y += rest % c.n_out[a] * c.y_step[a]
+            rest //= c.n_out[a]
+        copy_run(y + rest * c.y_image, c.bias, c.groups * c.c_out * c.size)
 
 
 cdef void start_walk(
@@ -481,6 +496,8 @@ cdef void run_task(
         run_slice(&mine, cut, task)
     elif task < packs:
         pack_pixels(&mine, task)
+    elif c.y_channel == c.size and c.y_step[c.rank - 1] != c.size:
+        fill_pixels(&mine, task - packs)
     else:
         fill(&mine, task - packs)
     leave_fenv(&caller)
@@ -542,7 +559,7 @@ def run(
     tasks = make_cut(problem, threads, c.vector, &cut)
     workers = min(threads, tasks)
     packs = c.groups * ceil_div(c.pixels, PACK_PIXELS) * ceil_div(c.c_in, PACK_CHANNELS)
-    c.fills = min(c.images * c.groups * c.c_out, workers)
+    c.fills = workers
     firsts = packs + c.fills
     bytes = worker_bytes(problem, c.images, c.vector, c.size)
     c.turned_at = bytes - turned_bytes(problem, c.images)

@@ -167,8 +167,10 @@ def test_a_worker_of_raw_weights_keeps_its_promise(shape):
         ((5, 6), (32, 20, 3, 9), {"stride": (2, 4), "padding": 1}),
         ((4, 3, 5), (16, 7, 2, 2, 8), {"stride": (2, 1, 8)}),
         ((8, 8), (16, 20, 32, 32), {"stride": 32}),
-        # Seven taps are not turned.
-        ((70,), (40, 37, 7), {"stride": 3}),
+        ((5, 6), (32, 20, 4, 4), {"stride": 2, "padding": 1}),
+        # Three taps are turned, two are not.
+        ((70,), (40, 37, 3), {"stride": 2}),
+        ((70,), (40, 37, 2), {"stride": 2}),
     ],
 )
 def test_same_bits_with_channels_last(x, w, options, dtype, isa):
@@ -189,6 +191,24 @@ def test_same_bits_with_channels_last(x, w, options, dtype, isa):
                 **options_out)
             assert np.moveaxis(y, -1, 1).tobytes() == wanted.tobytes()
         assert (room[..., 0] == 77).all() and (room[..., -2:] == 77).all()
+
+
+@pytest.mark.parametrize("workers", (1, 2, 5))
+def test_several_images_with_channels_last(workers, isa):
+    """Each result of each image begins as the bias of its channel, all channels at once."""
+    rng = np.random.default_rng(workers)
+    x = rng.integers(-4, 5, (3, 4, 5, 6)).astype(np.float32)
+    w = rng.integers(-4, 5, (6, 7, 2, 3)).astype(np.float32)
+    bias = rng.integers(-9, 9, 14).astype(np.float32)
+    options = {"stride": (4, 3), "padding": (1, -2), "groups": 2}
+    wanted = fastconv.conv_transpose(
+        np.moveaxis(x, -1, 1), w, bias, method="reference", **options)
+    room = np.full((*wanted.shape[:1], *wanted.shape[2:], 17), 77, np.float32)
+    fastconv.conv_transpose(
+        x, w, bias, method="col2im", workers=workers, channel_axis=-1, out=room[..., 1:15],
+        **options)
+    np.testing.assert_array_equal(np.moveaxis(room[..., 1:15], -1, 1), wanted)
+    assert (room[..., 0] == 77).all() and (room[..., 15:] == 77).all()
 
 
 @pytest.mark.parametrize("dtype", ("float32", "float64"))
