@@ -47,6 +47,26 @@ cdef void fill_last(
             stencil_last[float_t, woven_t, Last2x4])
 
 
+cdef void fill_stencil(
+        Py_ssize_t compute, Py_ssize_t weave, float_t* tag, weave_t* weave_tag) noexcept:
+    """One way to weave the lane phases of rows; each of them is a row of a panel at least."""
+    if weave_t is Ways1:
+        kernels.stencil[compute][0][weave][0] = <stencil_fn> stencil[float_t, weave_t, Narrow1]
+        kernels.stencil[compute][0][weave][1] = <stencil_fn> stencil[float_t, weave_t, Middle1]
+        kernels.stencil[compute][0][weave][2] = <stencil_fn> stencil[float_t, weave_t, Wide1]
+    if not (weave_t is Ways4 or weave_t is More4):
+        kernels.stencil[compute][1][weave][0] = <stencil_fn> stencil[float_t, weave_t, Narrow2]
+        kernels.stencil[compute][1][weave][1] = <stencil_fn> stencil[float_t, weave_t, Middle2]
+        kernels.stencil[compute][1][weave][2] = <stencil_fn> stencil[float_t, weave_t, Wide2]
+    kernels.stencil[compute][2][weave][0] = <stencil_fn> stencil[float_t, weave_t, Narrow4]
+    kernels.stencil[compute][2][weave][1] = <stencil_fn> stencil[float_t, weave_t, Middle4]
+    kernels.stencil[compute][2][weave][2] = <stencil_fn> stencil[float_t, weave_t, Wide4]
+    if TALLEST == 8:
+        kernels.stencil[compute][3][weave][0] = <stencil_fn> stencil[float_t, weave_t, Narrow8]
+        kernels.stencil[compute][3][weave][1] = <stencil_fn> stencil[float_t, weave_t, Wide8]
+        kernels.stencil[compute][3][weave][2] = <stencil_fn> stencil[float_t, weave_t, Wide8]
+
+
 cdef void fill_shared(
         Py_ssize_t compute, Py_ssize_t weave, float_t* tag, shared_t* shared_tag) noexcept:
     """One of the two orders of the places."""
@@ -78,60 +98,14 @@ cdef void fill_float(Py_ssize_t compute, float_t* tag) noexcept:
     fill_last[float_t, More4](compute, MORE4, NULL, NULL)
     fill_last[float_t, Shared](compute, SHARED, NULL, NULL)
     fill_last[float_t, SharedBack](compute, SHARED_BACK, NULL, NULL)
-    kernels.stencil[compute][0][WAYS1][0] = <stencil_fn> stencil[float_t, Ways1, Narrow1]
-    kernels.stencil[compute][0][WAYS1][1] = <stencil_fn> stencil[float_t, Ways1, Middle1]
-    kernels.stencil[compute][0][WAYS1][2] = <stencil_fn> stencil[float_t, Ways1, Wide1]
-    kernels.stencil[compute][1][WAYS1][0] = <stencil_fn> stencil[float_t, Ways1, Narrow2]
-    kernels.stencil[compute][1][WAYS1][1] = <stencil_fn> stencil[float_t, Ways1, Middle2]
-    kernels.stencil[compute][1][WAYS1][2] = <stencil_fn> stencil[float_t, Ways1, Wide2]
-    kernels.stencil[compute][2][WAYS1][0] = <stencil_fn> stencil[float_t, Ways1, Narrow4]
-    kernels.stencil[compute][2][WAYS1][1] = <stencil_fn> stencil[float_t, Ways1, Middle4]
-    kernels.stencil[compute][2][WAYS1][2] = <stencil_fn> stencil[float_t, Ways1, Wide4]
-    kernels.stencil[compute][1][WAYS2][0] = <stencil_fn> stencil[float_t, Ways2, Narrow2]
-    kernels.stencil[compute][1][WAYS2][1] = <stencil_fn> stencil[float_t, Ways2, Middle2]
-    kernels.stencil[compute][1][WAYS2][2] = <stencil_fn> stencil[float_t, Ways2, Wide2]
-    kernels.stencil[compute][1][PARTED][0] = <stencil_fn> stencil[float_t, Parted, Narrow2]
-    kernels.stencil[compute][1][PARTED][1] = <stencil_fn> stencil[float_t, Parted, Middle2]
-    kernels.stencil[compute][1][PARTED][2] = <stencil_fn> stencil[float_t, Parted, Wide2]
-    kernels.stencil[compute][1][MORE2][0] = <stencil_fn> stencil[float_t, More2, Narrow2]
-    kernels.stencil[compute][1][MORE2][1] = <stencil_fn> stencil[float_t, More2, Middle2]
-    kernels.stencil[compute][1][MORE2][2] = <stencil_fn> stencil[float_t, More2, Wide2]
-    kernels.stencil[compute][2][WAYS2][0] = <stencil_fn> stencil[float_t, Ways2, Narrow4]
-    kernels.stencil[compute][2][WAYS2][1] = <stencil_fn> stencil[float_t, Ways2, Middle4]
-    kernels.stencil[compute][2][WAYS2][2] = <stencil_fn> stencil[float_t, Ways2, Wide4]
-    kernels.stencil[compute][2][WAYS4][0] = <stencil_fn> stencil[float_t, Ways4, Narrow4]
-    kernels.stencil[compute][2][WAYS4][1] = <stencil_fn> stencil[float_t, Ways4, Middle4]
-    kernels.stencil[compute][2][WAYS4][2] = <stencil_fn> stencil[float_t, Ways4, Wide4]
-    kernels.stencil[compute][2][PARTED][0] = <stencil_fn> stencil[float_t, Parted, Narrow4]
-    kernels.stencil[compute][2][PARTED][1] = <stencil_fn> stencil[float_t, Parted, Middle4]
-    kernels.stencil[compute][2][PARTED][2] = <stencil_fn> stencil[float_t, Parted, Wide4]
-    kernels.stencil[compute][2][MORE2][0] = <stencil_fn> stencil[float_t, More2, Narrow4]
-    kernels.stencil[compute][2][MORE2][1] = <stencil_fn> stencil[float_t, More2, Middle4]
-    kernels.stencil[compute][2][MORE2][2] = <stencil_fn> stencil[float_t, More2, Wide4]
-    kernels.stencil[compute][2][MORE4][0] = <stencil_fn> stencil[float_t, More4, Narrow4]
-    kernels.stencil[compute][2][MORE4][1] = <stencil_fn> stencil[float_t, More4, Middle4]
-    kernels.stencil[compute][2][MORE4][2] = <stencil_fn> stencil[float_t, More4, Wide4]
+    fill_stencil[float_t, Ways1](compute, WAYS1, NULL, NULL)
+    fill_stencil[float_t, Ways2](compute, WAYS2, NULL, NULL)
+    fill_stencil[float_t, Ways4](compute, WAYS4, NULL, NULL)
+    fill_stencil[float_t, Parted](compute, PARTED, NULL, NULL)
+    fill_stencil[float_t, More2](compute, MORE2, NULL, NULL)
+    fill_stencil[float_t, More4](compute, MORE4, NULL, NULL)
     fill_shared[float_t, Shared](compute, SHARED, NULL, NULL)
     fill_shared[float_t, SharedBack](compute, SHARED_BACK, NULL, NULL)
-    if TALLEST == 8:
-        kernels.stencil[compute][3][WAYS1][0] = <stencil_fn> stencil[float_t, Ways1, Narrow8]
-        kernels.stencil[compute][3][WAYS1][1] = <stencil_fn> stencil[float_t, Ways1, Wide8]
-        kernels.stencil[compute][3][WAYS1][2] = <stencil_fn> stencil[float_t, Ways1, Wide8]
-        kernels.stencil[compute][3][WAYS2][0] = <stencil_fn> stencil[float_t, Ways2, Narrow8]
-        kernels.stencil[compute][3][WAYS2][1] = <stencil_fn> stencil[float_t, Ways2, Wide8]
-        kernels.stencil[compute][3][WAYS2][2] = <stencil_fn> stencil[float_t, Ways2, Wide8]
-        kernels.stencil[compute][3][WAYS4][0] = <stencil_fn> stencil[float_t, Ways4, Narrow8]
-        kernels.stencil[compute][3][WAYS4][1] = <stencil_fn> stencil[float_t, Ways4, Wide8]
-        kernels.stencil[compute][3][WAYS4][2] = <stencil_fn> stencil[float_t, Ways4, Wide8]
-        kernels.stencil[compute][3][PARTED][0] = <stencil_fn> stencil[float_t, Parted, Narrow8]
-        kernels.stencil[compute][3][PARTED][1] = <stencil_fn> stencil[float_t, Parted, Wide8]
-        kernels.stencil[compute][3][PARTED][2] = <stencil_fn> stencil[float_t, Parted, Wide8]
-        kernels.stencil[compute][3][MORE2][0] = <stencil_fn> stencil[float_t, More2, Narrow8]
-        kernels.stencil[compute][3][MORE2][1] = <stencil_fn> stencil[float_t, More2, Wide8]
-        kernels.stencil[compute][3][MORE2][2] = <stencil_fn> stencil[float_t, More2, Wide8]
-        kernels.stencil[compute][3][MORE4][0] = <stencil_fn> stencil[float_t, More4, Narrow8]
-        kernels.stencil[compute][3][MORE4][1] = <stencil_fn> stencil[float_t, More4, Wide8]
-        kernels.stencil[compute][3][MORE4][2] = <stencil_fn> stencil[float_t, More4, Wide8]
 
 
 cdef void fill_table() noexcept:
