@@ -38,7 +38,7 @@ class Kernels:
     params = [
         ISAS,
         ["float32", "float64"],
-        ["pixels", "stencil"],
+        ["pixels", "stencil", "shared"],
     ]
     param_names = ["instruction set", "type", "kernel"]
 

@@ -16,7 +16,11 @@ from ._dtypes import TYPES
 ROUNDS = 1 << 16
 
 #: Kernels that hold accumulators, but for the tiles.
-KERNELS = {"pixels": _runtime.pixels_loop, "stencil": _runtime.stencil_loop}
+KERNELS = {
+    "pixels": _runtime.pixels_loop,
+    "stencil": _runtime.stencil_loop,
+    "shared": _runtime.shared_loop,
+}
 
 
 def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, Any] | None:

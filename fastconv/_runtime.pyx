@@ -3,7 +3,7 @@
 from libc.stdlib cimport calloc, free
 
 from fastconv._memory cimport kernel_table
-from fastconv._types cimport WAYS2, KernelTable, Product, Stencil, log2_height
+from fastconv._types cimport SHARED, WAYS2, KernelTable, Product, Stencil, log2_height
 
 cdef extern from *:
     """
@@ -168,3 +168,34 @@ def stencil_loop(kernels, int compute, Py_ssize_t rounds):
                 memory, products, memory + depth * height * size, memory, results, &s)
     free(memory)
     return 2.0 * rounds * depth * height * lanes
+
+
+def shared_loop(kernels, int compute, Py_ssize_t rounds):
+    """Run the kernel of short sums that share x: a kernel of 5 x 5, the most rows, wide twice."""
+    cdef const KernelTable* k = kernel_table(kernels)
+    cdef Py_ssize_t size = 4 if compute == 0 else 8
+    cdef Py_ssize_t height = k.rows, own = height // 4, depth = 16, rows = 3, taps = 3
+    cdef Py_ssize_t n = rows * taps * depth, both = (taps - 1) * depth, part = n * own, i, _round
+    cdef Py_ssize_t lanes = 2 * k.stencil_vectors[log2_height(height)] * k.lanes[compute]
+    cdef char* memory = operands(4 * part + n * lanes + height * lanes, compute)
+    cdef char* y = memory + (4 * part + n * lanes) * size
+    cdef char* results[4]
+    cdef Product products[144]
+    cdef Stencil s
+    for i in range(2 * own):
+        results[i] = y + 2 * i * lanes * size
+    for i in range(n):
+        products[i].x = i * lanes
+    for i in range(3):
+        s.parts[i] = (i + 1) * part
+    s.rows, s.products[0], s.products[1] = rows - 1, both, depth
+    s.channel_mask = s.first = s.skip = s.ahead = 0
+    s.panel_step = s.x_step = s.bias_step = s.result_step = 0
+    s.stop, s.end, s.panels, s.streamed = lanes, 2 * lanes, 1, False
+    with nogil:
+        for _round in range(rounds):
+            k.stencil[compute][log2_height(height)][SHARED][2](
+                memory, products, memory + 4 * part * size, memory, results, &s)
+    free(memory)
+    # Positions of x with both places feed four sums in all rows but the last, where they feed two.
+    return 2.0 * rounds * lanes * own * (2 * rows - 1) * (2 * both + depth)
