@@ -61,17 +61,17 @@ cdef inline Py_ssize_t wide_vectors(Py_ssize_t height) noexcept nogil:
 
 
 cdef inline void weave_row(
-        const float_t* acc, Py_ssize_t own, Py_ssize_t ways, Py_ssize_t lanes, Py_ssize_t i,
-        float_t bias, float_t* to) noexcept nogil:
-    """Row i of the results: its lane phases become neighbours."""
+        const float_t* acc, Py_ssize_t own, Py_ssize_t ways, Py_ssize_t lanes, Py_ssize_t pitch,
+        Py_ssize_t i, float_t bias, float_t* to) noexcept nogil:
+    """Row i of the results, `pitch` behind the one before: its lane phases become neighbours."""
     cdef Py_ssize_t j
     for j in range(lanes):
-        to[ways * j] = acc[i * lanes + j] + bias
+        to[ways * j] = acc[i * pitch + j] + bias
         if ways > 1:
-            to[ways * j + 1] = acc[(own + i) * lanes + j] + bias
+            to[ways * j + 1] = acc[(own + i) * pitch + j] + bias
         if ways > 2:
-            to[ways * j + 2] = acc[(2 * own + i) * lanes + j] + bias
-            to[ways * j + 3] = acc[(3 * own + i) * lanes + j] + bias
+            to[ways * j + 2] = acc[(2 * own + i) * pitch + j] + bias
+            to[ways * j + 3] = acc[(3 * own + i) * pitch + j] + bias
 
 
 cdef inline void store_woven(
@@ -81,15 +81,15 @@ cdef inline void store_woven(
     cdef float_t block[MAX_ACC * VECTOR_FLOATS]
     cdef Py_ssize_t r, size = sizeof(float_t), bytes = ways * lanes * size
     if high - low < ways * lanes:
-        weave_row[float_t](acc, own, ways, lanes, i, bias, block)
+        weave_row[float_t](acc, own, ways, lanes, lanes, i, bias, block)
         copy_run(y + low * size, <char*> &block[low], (high - low) * size)
     elif s.streamed:
-        weave_row[float_t](acc, own, ways, lanes, i, bias, block)
+        weave_row[float_t](acc, own, ways, lanes, lanes, i, bias, block)
         stream_block(y, <char*> block, bytes)
     else:
         for r in range(0 if s.ahead == 0 else bytes // LINE):
             prefetch_result(y + s.ahead + r * LINE)
-        weave_row[float_t](acc, own, ways, lanes, i, bias, <float_t*> y)
+        weave_row[float_t](acc, own, ways, lanes, lanes, i, bias, <float_t*> y)
 
 
 cdef inline void store_row(

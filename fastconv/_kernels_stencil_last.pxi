@@ -35,14 +35,15 @@ ctypedef fused woven_t:
 
 cdef inline void weave_channels(
         const float_t* acc, Py_ssize_t own, Py_ssize_t channels, Py_ssize_t ways,
-        Py_ssize_t lanes, Py_ssize_t row, const float_t* bias, Py_ssize_t bias_step,
-        float_t* to) noexcept nogil:
+        Py_ssize_t lanes, Py_ssize_t pitch, Py_ssize_t row, const float_t* bias,
+        Py_ssize_t bias_step, float_t* to) noexcept nogil:
     """A row's lane phases of each channel become neighbours, then the channels."""
     cdef float_t rows[MAX_ACC * VECTOR_FLOATS]
     cdef Py_ssize_t c, j, n = ways * lanes
     for c in range(channels):
         weave_row[float_t](
-            acc + c * own * n, own, ways, lanes, row, bias[c * bias_step], rows + c * n)
+            acc + c * own * ways * pitch, own, ways, lanes, pitch, row, bias[c * bias_step],
+            rows + c * n)
     for j in range(n):
         to[channels * j] = rows[j]
         to[channels * j + 1] = rows[n + j]
@@ -54,25 +55,25 @@ cdef inline void weave_channels(
 
 cdef inline void store_channels(
         const float_t* acc, Py_ssize_t own, Py_ssize_t channels, Py_ssize_t ways,
-        Py_ssize_t lanes, Py_ssize_t row, const float_t* bias, char* y, Py_ssize_t low,
-        Py_ssize_t high, bint streamed, const Stencil* s) noexcept nogil:
+        Py_ssize_t lanes, Py_ssize_t pitch, Py_ssize_t row, const float_t* bias, char* y,
+        Py_ssize_t low, Py_ssize_t high, bint streamed, const Stencil* s) noexcept nogil:
     """Positions [low, high) of a row of the result."""
     cdef float_t block[MAX_ACC * VECTOR_FLOATS]
     cdef Py_ssize_t pixel = channels * sizeof(float_t), bytes = ways * lanes * pixel, i
     if low > 0 or high < ways * lanes:
         weave_channels[float_t](
-            acc, own, channels, ways, lanes, row, bias, s.bias_step, block)
+            acc, own, channels, ways, lanes, pitch, row, bias, s.bias_step, block)
         low = min(low, high)
         copy_run(y + low * pixel, <char*> &block[low * channels], (high - low) * pixel)
     elif streamed:
         weave_channels[float_t](
-            acc, own, channels, ways, lanes, row, bias, s.bias_step, block)
+            acc, own, channels, ways, lanes, pitch, row, bias, s.bias_step, block)
         stream_block(y, <char*> block, bytes)
     else:
         for i in range(0 if s.ahead == 0 else (bytes + LINE - 1) // LINE):
             prefetch_result(y + s.ahead + i * LINE)
         weave_channels[float_t](
-            acc, own, channels, ways, lanes, row, bias, s.bias_step, <float_t*> y)
+            acc, own, channels, ways, lanes, pitch, row, bias, s.bias_step, <float_t*> y)
 
 
 cdef inline void last_tile(
@@ -117,10 +118,49 @@ cdef inline void last_tile(
     u *= ways * channels * size
     if results[0] != NULL:
         store_channels[float_t](
-            acc, own, channels, ways, lanes, 0, bias, results[0] + u, low, high, streamed, s)
+            acc, own, channels, ways, lanes, lanes, 0, bias, results[0] + u, low, high, streamed,
+            s)
     if own > 1 and results[1] != NULL:
         store_channels[float_t](
-            acc, own, channels, ways, lanes, 1, bias, results[1] + u, low, high, streamed, s)
+            acc, own, channels, ways, lanes, lanes, 1, bias, results[1] + u, low, high, streamed,
+            s)
+
+
+cdef inline void last_strip(
+        const float_t* panel, const Product* products, const float_t* x, const float_t* bias,
+        char** results, const Stencil* s, Py_ssize_t u, bint streamed, Py_ssize_t channels,
+        shared_t* tag) noexcept nogil:
+    """Wide tiles of rows that share x, channel after channel, woven when all are done.
+
+    Tiles of all channels at once would be of one vector, and read a weight for each.
+    """
+    cdef float_t acc[MAX_ACC * VECTOR_FLOATS]
+    cdef float_t sums[4 * MAX_ACC * VECTOR_FLOATS]
+    cdef const float_t* a
+    cdef const float_t* b
+    cdef Py_ssize_t size = sizeof(float_t), vector = 4 * VECTOR_FLOATS // size
+    cdef Py_ssize_t lanes = wide_vectors(4) * vector, c, v, i, j, low, high, at
+    for c in range(channels):
+        a = panel + c * s.panel_step
+        b = x + u + c * s.x_step
+        for j in range(4 * lanes):
+            acc[j] = 0
+        add_shared[float_t, shared_t](acc, &a, &b, products, s, 1, 1, lanes, NULL)
+        for j in range(4 * lanes):
+            sums[4 * lanes * c + j] = acc[j]
+    for v in range(wide_vectors(4)):
+        i = v * vector
+        low = max(0, s.skip - 2 * (u + i))
+        high = min(2 * vector, s.end - 2 * (u + i))
+        at = 2 * channels * size * (u + i)
+        if results[0] != NULL:
+            store_channels[float_t](
+                sums + i, 2, channels, 2, vector, lanes, 0, bias, results[0] + at, low, high,
+                streamed, s)
+        if results[1] != NULL:
+            store_channels[float_t](
+                sums + i, 2, channels, 2, vector, lanes, 1, bias, results[1] + at, low, high,
+                streamed, s)
 
 
 cdef void stencil_last(
@@ -152,7 +192,14 @@ cdef void stencil_last(
                     to[c] = bias[c * s.bias_step]
         return
     while u < s.stop:
-        if vectors > 1 and s.stop - u > vector:
+        n = 0
+        if woven_t is Shared or woven_t is SharedBack:
+            if s.stop - u > vector and s.stop >= wide_vectors(4) * vector:
+                n = wide_vectors(4) * vector
+                u = min(u, s.stop - n)
+                last_strip[float_t, woven_t](
+                    panel, products, x, bias, results, s, u, streamed, channels, NULL)
+        if n == 0 and vectors > 1 and s.stop - u > vector:
             # The last ones are moved back, and some computed twice.
             if s.stop >= vectors * vector:
                 u = min(u, s.stop - vectors * vector)
@@ -160,7 +207,7 @@ cdef void stencil_last(
                 panel, products, x, bias, results, s, u, streamed, own, channels, ways, vectors,
                 NULL)
             n = vectors * vector
-        else:
+        elif n == 0:
             if s.stop >= vector:
                 u = min(u, s.stop - vector)
             last_tile[float_t, woven_t](

@@ -330,11 +330,10 @@ def _column_cases():
     yield Case("columns-hop-last-axis", (1, 2, 3, 5), (2, 2, 3, 90), stride=(2, 32))
     # Kernels whose overlap has a kernel of its own, with ends inside of a run of results or not.
     for k, s in [(3, 1), (2, 2), (3, 2), (4, 2), (5, 2), (4, 4), (8, 4), (16, 8)]:
-        for n in (1, 2, 3, 8):
-            for before, behind in ((0, 0), (1, 0), (s + 1, 1), (0, s + 2)):
-                if (n - 1) * s + k > before + behind:
-                    yield Case(f"columns-added-k{k}-s{s}-n{n}-{before}-{behind}", (2, 3, n),
-                               (3, 10, k), stride=s, padding=((before, behind),))
+        for n, before, behind in ((1, 0, 0), (2, 1, 0), (3, s + 1, 1), (8, 0, s + 2)):
+            if (n - 1) * s + k > before + behind:
+                yield Case(f"columns-added-k{k}-s{s}-n{n}", (2, 3, n), (3, 10, k), stride=s,
+                           padding=((before, behind),))
 
 
 CASES = [
