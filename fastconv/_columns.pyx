@@ -178,6 +178,11 @@ cdef void fill(const Columns* c, Py_ssize_t task) noexcept nogil:
                 u += width
 
 
+cdef inline bint channels_last(const Columns* c) noexcept nogil:
+    """Whether channels are the neighbours in the result."""
+    return c.y_channel == c.size and c.y_step[c.rank - 1] != c.size
+
+
 cdef void fill_pixels(const Columns* c, Py_ssize_t task) noexcept nogil:
     """Write the bias of all channels, which are neighbours, of some pixels of the result."""
     cdef Py_ssize_t pixels = c.images, pixel, rest, a
@@ -496,7 +501,7 @@ cdef void run_task(
         run_slice(&mine, cut, task)
     elif task < packs:
         pack_pixels(&mine, task)
-    elif c.y_channel == c.size and c.y_step[c.rank - 1] != c.size:
+    elif channels_last(c):
         fill_pixels(&mine, task - packs)
     else:
         fill(&mine, task - packs)

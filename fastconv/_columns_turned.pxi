@@ -12,7 +12,7 @@ cdef bint turns(const Columns* c, const Cut* cut) noexcept nogil:
     return (
         c.images == 1 and c.fill_axes == 0 and c.kernel[last] >= TURNED_TAPS
         and cut.phases >= cut.n_phases
-        and c.y_channel == c.size and c.y_step[last] != c.size
+        and channels_last(c)
     )
 
 

@@ -55,6 +55,11 @@ cdef bint parts_lanes(const Geometry* g) noexcept:
     )
 
 
+cdef inline bint half_lines(const Geometry* g) noexcept:
+    """Whether vectors have half a line of memory or more."""
+    return 2 * g.vector * g.size >= LINE
+
+
 cdef bint shares_rows(const Geometry* g) noexcept:
     """Whether a stencil computes the rows of two phases together, which read x once.
 
@@ -62,7 +67,7 @@ cdef bint shares_rows(const Geometry* g) noexcept:
     takes vectors of half a line, and for channels that are woven more registers and longer kernels.
     """
     cdef const Axis* a = &g.outer[0]
-    cdef bint enough = 2 * g.vector * g.size >= LINE and 4 * g.c_out <= g.height
+    cdef bint enough = half_lines(g) and 4 * g.c_out <= g.height
     if g.by_channel:
         enough = (
             g.height == MANY_ROWS and 4 * g.groups * g.c_out <= woven_sums(g.height)
@@ -105,7 +110,7 @@ cdef bint streams(const Geometry* g, Py_ssize_t products) noexcept:
     """
     return (g.by_channel or lines_begin(g)) and (
         g.height == MANY_ROWS
-        or products <= STREAMED_FEW and 2 * g.vector * g.size >= LINE
+        or products <= STREAMED_FEW and half_lines(g)
     )
 
 
@@ -132,7 +137,7 @@ cdef double cost_apart(const Geometry* g, Py_ssize_t lanes) noexcept:
 
 cdef bint stays_one(const Geometry* g) noexcept:
     """Whether rows of one phase are worth it: short vectors need tiles with more lanes."""
-    return 2 * g.vector * g.size >= LINE or g.c_out <= FEW_CHANNELS
+    return half_lines(g) or g.c_out <= FEW_CHANNELS
 
 
 cdef bint stencils(const Geometry* g) noexcept:

@@ -142,30 +142,40 @@ def pixels_loop(kernels, int compute, Py_ssize_t rounds, Py_ssize_t depth=64):
     return 2.0 * rounds * depth * count * n
 
 
-def stencil_loop(kernels, int compute, Py_ssize_t rounds):
-    """Run the kernel of short sums: two lane phases, the most rows, and the wide tile twice."""
-    cdef const KernelTable* k = kernel_table(kernels)
-    cdef Py_ssize_t size = 4 if compute == 0 else 8
-    cdef Py_ssize_t height = k.rows, depth = 64, i, _round
-    cdef Py_ssize_t lanes = 2 * k.stencil_vectors[log2_height(height)] * k.lanes[compute]
-    cdef char* memory = operands(depth * height + depth * lanes + height * lanes, compute)
-    cdef char* y = memory + (depth * height + depth * lanes) * size
+cdef void run_stencils(
+        const KernelTable* k, int compute, int weave, const void* panel, const Product* products,
+        const void* x, char* y, Py_ssize_t rows, Py_ssize_t lanes, Py_ssize_t rounds,
+        Stencil* s) noexcept:
+    """Run a wide kernel of short sums on one panel, for so many rows of the result from y on."""
+    cdef Py_ssize_t i, _round
     cdef char* results[8]
-    cdef Product products[64]
-    cdef Stencil s
-    for i in range(height // 2):
-        results[i] = y + 2 * i * lanes * size
-    for i in range(depth):
-        products[i].weights = i * height
-        products[i].x = i * lanes
-    s.products[0], s.products[1] = depth, 0
+    for i in range(rows):
+        results[i] = y + 2 * i * lanes * (4 if compute == 0 else 8)
     s.channel_mask = s.first = s.skip = s.ahead = 0
     s.panel_step = s.x_step = s.bias_step = s.result_step = 0
     s.stop, s.end, s.panels, s.streamed = lanes, 2 * lanes, 1, False
     with nogil:
         for _round in range(rounds):
-            k.stencil[compute][log2_height(height)][WAYS2][2](
-                memory, products, memory + depth * height * size, memory, results, &s)
+            k.stencil[compute][log2_height(k.rows)][weave][2](panel, products, x, panel, results, s)
+
+
+def stencil_loop(kernels, int compute, Py_ssize_t rounds):
+    """Run the kernel of short sums: two lane phases, the most rows, and the wide tile twice."""
+    cdef const KernelTable* k = kernel_table(kernels)
+    cdef Py_ssize_t size = 4 if compute == 0 else 8
+    cdef Py_ssize_t height = k.rows, depth = 64, i
+    cdef Py_ssize_t lanes = 2 * k.stencil_vectors[log2_height(height)] * k.lanes[compute]
+    cdef char* memory = operands(depth * height + depth * lanes + height * lanes, compute)
+    cdef char* x = memory + depth * height * size
+    cdef Product products[64]
+    cdef Stencil s
+    for i in range(depth):
+        products[i].weights = i * height
+        products[i].x = i * lanes
+    s.products[0], s.products[1] = depth, 0
+    run_stencils(
+        k, compute, WAYS2, memory, products, x, x + depth * lanes * size, height // 2, lanes,
+        rounds, &s)
     free(memory)
     return 2.0 * rounds * depth * height * lanes
 
@@ -174,28 +184,20 @@ def shared_loop(kernels, int compute, Py_ssize_t rounds):
     """Run the kernel of short sums that share x: a kernel of 5 x 5, the most rows, wide twice."""
     cdef const KernelTable* k = kernel_table(kernels)
     cdef Py_ssize_t size = 4 if compute == 0 else 8
-    cdef Py_ssize_t height = k.rows, own = height // 4, depth = 16, rows = 3, taps = 3
-    cdef Py_ssize_t n = rows * taps * depth, both = (taps - 1) * depth, part = n * own, i, _round
-    cdef Py_ssize_t lanes = 2 * k.stencil_vectors[log2_height(height)] * k.lanes[compute]
-    cdef char* memory = operands(4 * part + n * lanes + height * lanes, compute)
-    cdef char* y = memory + (4 * part + n * lanes) * size
-    cdef char* results[4]
+    cdef Py_ssize_t own = k.rows // 4, depth = 16, rows = 3, taps = 3, i
+    cdef Py_ssize_t n = rows * taps * depth, both = (taps - 1) * depth, part = n * own
+    cdef Py_ssize_t lanes = 2 * k.stencil_vectors[log2_height(k.rows)] * k.lanes[compute]
+    cdef char* memory = operands(4 * part + n * lanes + k.rows * lanes, compute)
+    cdef char* x = memory + 4 * part * size
     cdef Product products[144]
     cdef Stencil s
-    for i in range(2 * own):
-        results[i] = y + 2 * i * lanes * size
     for i in range(n):
         products[i].x = i * lanes
     for i in range(3):
         s.parts[i] = (i + 1) * part
     s.rows, s.products[0], s.products[1] = rows - 1, both, depth
-    s.channel_mask = s.first = s.skip = s.ahead = 0
-    s.panel_step = s.x_step = s.bias_step = s.result_step = 0
-    s.stop, s.end, s.panels, s.streamed = lanes, 2 * lanes, 1, False
-    with nogil:
-        for _round in range(rounds):
-            k.stencil[compute][log2_height(height)][SHARED][2](
-                memory, products, memory + 4 * part * size, memory, results, &s)
+    run_stencils(
+        k, compute, SHARED, memory, products, x, x + n * lanes * size, 2 * own, lanes, rounds, &s)
     free(memory)
     # Positions of x with both places feed four sums in all rows but the last, where they feed two.
     return 2.0 * rounds * lanes * own * (2 * rows - 1) * (2 * both + depth)
