@@ -1,5 +1,5 @@
-# THE kernel source. One stub module per instruction set includes it with VECTOR_FLOATS and
-# TALLEST set, and is compiled with that set's flags; see _types.pxd for every contract.
+# THE kernel source. One stub module per instruction set includes it with VECTOR_FLOATS, TALLEST
+# and ROWS_AHEAD set, and is compiled with that set's flags; see _types.pxd for every contract.
 #
 # The tiles are plain loops: constant bounds and a local array of accumulators make GCC keep them
 # in registers. They reach the rate of a register-resident multiply-add loop (docs, performance),
@@ -25,6 +25,8 @@ from fastconv._types cimport (
 
 cdef enum:
     AHEAD = 512            # numbers of a panel that are fetched before they are used
+    FAR_BYTES = 1 << 15    # of the lanes that a tile reads: more than the first-level cache holds
+    FAR_PITCH = 1 << 11    # ... and from one row to the next at most
     PEAK_ROWS = 4
     PEAK_VECTORS = 3
 
@@ -130,6 +132,7 @@ cdef void tile(
     cdef const real_t* b
     cdef const real_t* b_im
     cdef Py_ssize_t height, vectors, lanes, i, r, t, k, m, j
+    cdef bint far
     if tile_t is Tile8x3 or tile_t is Tile8x2 or tile_t is Tile8x1:
         height = 8
     elif tile_t is Tile4x3 or tile_t is Tile4x2 or tile_t is Tile4x1:
@@ -160,6 +163,10 @@ cdef void tile(
     else:
         vectors = 1
     lanes = vectors * (4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(real_t))
+    far = (
+        depth * lanes * <Py_ssize_t> sizeof(real_t) >= FAR_BYTES
+        and pitch * <Py_ssize_t> sizeof(real_t) < FAR_PITCH
+    )
     for i in range(tiles):
         if accumulate:
             for m in range(height):
@@ -181,6 +188,9 @@ cdef void tile(
                     for k in range(depth):
                         if height == TALLEST:
                             prefetch(a + AHEAD)
+                        if height == TALLEST and ROWS_AHEAD > 0 and far:
+                            for j in range((4 * VECTOR_FLOATS * vectors + LINE - 1) // LINE):
+                                prefetch(<const char*> (b + ROWS_AHEAD * pitch) + LINE * j)
                         for m in range(height):
                             for j in range(lanes):
                                 acc[m * lanes + j] += a[m] * b[j]

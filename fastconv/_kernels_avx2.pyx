@@ -3,5 +3,6 @@
 cdef enum:
     VECTOR_FLOATS = 8
     TALLEST = 4
+    ROWS_AHEAD = 10
 
 include "_kernels.pxi"
