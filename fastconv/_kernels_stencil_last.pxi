@@ -95,17 +95,14 @@ cdef inline void last_tile(
         b[c] = x + u + c * s.x_step
     for j in range(channels * n):
         acc[j] = 0
-    if woven_t is Shared or woven_t is SharedBack:
-        add_shared[float_t, woven_t](acc, a, b, products, s, channels, 1, lanes, NULL)
-    else:
-        assume(s.products[0] > 0)
-        for i in range(s.products[0]):
-            weights = products[i].weights
-            at = products[i].x
-            for c in range(channels):
-                for m in range(sums):
-                    for j in range(lanes):
-                        acc[c * n + m * lanes + j] += a[c][weights + m] * b[c][at + j]
+    assume(s.products[0] > 0)
+    for i in range(s.products[0]):
+        weights = products[i].weights
+        at = products[i].x
+        for c in range(channels):
+            for m in range(sums):
+                for j in range(lanes):
+                    acc[c * n + m * lanes + j] += a[c][weights + m] * b[c][at + j]
     if woven_t is Parted or woven_t is More2 or woven_t is More4:
         assume(s.products[1] > 0)
         for i in range(s.products[1]):
@@ -129,26 +126,23 @@ cdef inline void last_tile(
 cdef inline void last_strip(
         const float_t* panel, const Product* products, const float_t* x, const float_t* bias,
         char** results, const Stencil* s, Py_ssize_t u, bint streamed, Py_ssize_t channels,
-        shared_t* tag) noexcept nogil:
-    """Wide tiles of rows that share x, channel after channel, woven when all are done.
+        Py_ssize_t vectors, shared_t* tag) noexcept nogil:
+    """Tiles of rows that share x, channel after channel, woven when all are done.
 
     Tiles of all channels at once would be of one vector, and read a weight for each.
     """
     cdef float_t acc[MAX_ACC * VECTOR_FLOATS]
     cdef float_t sums[4 * MAX_ACC * VECTOR_FLOATS]
-    cdef const float_t* a
-    cdef const float_t* b
     cdef Py_ssize_t size = sizeof(float_t), vector = 4 * VECTOR_FLOATS // size
-    cdef Py_ssize_t lanes = wide_vectors(4) * vector, c, v, i, j, low, high, at
+    cdef Py_ssize_t lanes = vectors * vector, c, v, i, j, low, high, at
     for c in range(channels):
-        a = panel + c * s.panel_step
-        b = x + u + c * s.x_step
         for j in range(4 * lanes):
             acc[j] = 0
-        add_shared[float_t, shared_t](acc, &a, &b, products, s, 1, 1, lanes, NULL)
+        add_shared[float_t, shared_t](
+            acc, panel + c * s.panel_step, x + u + c * s.x_step, products, s, 1, lanes, NULL)
         for j in range(4 * lanes):
             sums[4 * lanes * c + j] = acc[j]
-    for v in range(wide_vectors(4)):
+    for v in range(vectors):
         i = v * vector
         low = max(0, s.skip - 2 * (u + i))
         high = min(2 * vector, s.end - 2 * (u + i))
@@ -192,27 +186,33 @@ cdef void stencil_last(
                     to[c] = bias[c * s.bias_step]
         return
     while u < s.stop:
-        n = 0
+        # The last lanes are moved back, and some computed twice.
         if woven_t is Shared or woven_t is SharedBack:
             if s.stop - u > vector and s.stop >= wide_vectors(4) * vector:
                 n = wide_vectors(4) * vector
                 u = min(u, s.stop - n)
                 last_strip[float_t, woven_t](
-                    panel, products, x, bias, results, s, u, streamed, channels, NULL)
-        if n == 0 and vectors > 1 and s.stop - u > vector:
-            # The last ones are moved back, and some computed twice.
+                    panel, products, x, bias, results, s, u, streamed, channels, wide_vectors(4),
+                    NULL)
+            else:
+                n = vector
+                if s.stop >= n:
+                    u = min(u, s.stop - n)
+                last_strip[float_t, woven_t](
+                    panel, products, x, bias, results, s, u, streamed, channels, 1, NULL)
+        elif vectors > 1 and s.stop - u > vector:
+            n = vectors * vector
             if s.stop >= vectors * vector:
                 u = min(u, s.stop - vectors * vector)
             last_tile[float_t, woven_t](
                 panel, products, x, bias, results, s, u, streamed, own, channels, ways, vectors,
                 NULL)
-            n = vectors * vector
-        elif n == 0:
+        else:
+            n = vector
             if s.stop >= vector:
                 u = min(u, s.stop - vector)
             last_tile[float_t, woven_t](
                 panel, products, x, bias, results, s, u, streamed, own, channels, ways, 1, NULL)
-            n = vector
         u += n
         if s.streamed and not streamed and u < s.stop:
             # What was stored in the usual way goes on to a lane that begins with a line.

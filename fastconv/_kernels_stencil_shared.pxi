@@ -17,49 +17,41 @@ ctypedef fused shared_tile_t:
     Narrow4
 
 
+cdef inline void add_taps(
+        float_t* acc, const float_t* weights, const float_t* x, Py_ssize_t own,
+        Py_ssize_t lanes) noexcept nogil:
+    """One number of x and its neighbours for a place of a row."""
+    cdef Py_ssize_t m, j
+    for m in range(own):
+        for j in range(lanes):
+            acc[m * lanes + j] += weights[m] * x[j]
+
+
 cdef inline void add_product(
-        float_t* acc, const float_t** panels, Py_ssize_t* weights, const float_t** x,
-        Py_ssize_t at, Py_ssize_t channels, Py_ssize_t own, Py_ssize_t lanes, bint rows,
-        bint places, shared_t* tag) noexcept nogil:
+        float_t* acc, const float_t** weights, const float_t* x, Py_ssize_t own,
+        Py_ssize_t lanes, bint rows, bint places, shared_t* tag) noexcept nogil:
     """Numbers of x for the place with more taps of the row with more, or both of either.
 
-    Accumulators are (channel, place, row, output channel), panels and x those of each channel.
+    Accumulators are (place, row, output channel).
     """
     cdef Py_ssize_t longer = 2 * own if shared_t is SharedBack else 0, other = 2 * own - longer
-    cdef Py_ssize_t c, m, j
-    cdef const float_t* a
-    cdef const float_t* b
-    for c in range(channels):
-        a = panels[c]
-        b = x[c] + at
-        for m in range(own):
-            for j in range(lanes):
-                acc[(4 * own * c + longer + m) * lanes + j] += a[weights[0] + m] * b[j]
-        if places:
-            for m in range(own):
-                for j in range(lanes):
-                    acc[(4 * own * c + other + m) * lanes + j] += a[weights[1] + m] * b[j]
-        if rows:
-            for m in range(own):
-                for j in range(lanes):
-                    acc[(4 * own * c + longer + own + m) * lanes + j] += a[weights[2] + m] * b[j]
-        if rows and places:
-            for m in range(own):
-                for j in range(lanes):
-                    acc[(4 * own * c + other + own + m) * lanes + j] += a[weights[3] + m] * b[j]
+    add_taps[float_t](acc + longer * lanes, weights[0], x, own, lanes)
     weights[0] += own
     if places:
+        add_taps[float_t](acc + other * lanes, weights[1], x, own, lanes)
         weights[1] += own
     if rows:
+        add_taps[float_t](acc + (longer + own) * lanes, weights[2], x, own, lanes)
         weights[2] += own
     if rows and places:
+        add_taps[float_t](acc + (other + own) * lanes, weights[3], x, own, lanes)
         weights[3] += own
 
 
 cdef inline const Product* add_row(
-        float_t* acc, const float_t** panels, Py_ssize_t* weights, const float_t** x,
-        const Product* product, const Stencil* s, Py_ssize_t channels, Py_ssize_t own,
-        Py_ssize_t lanes, bint rows, shared_t* tag) noexcept nogil:
+        float_t* acc, const float_t** weights, const float_t* x, const Product* product,
+        const Stencil* s, Py_ssize_t own, Py_ssize_t lanes, bint rows,
+        shared_t* tag) noexcept nogil:
     """A row of x, for both rows or one; where the next one's products are."""
     cdef Py_ssize_t i
     # Loops that surely run leave the accumulators in registers.
@@ -68,34 +60,35 @@ cdef inline const Product* add_row(
     if shared_t is SharedBack:
         for i in range(s.products[1]):
             add_product[float_t, shared_t](
-                acc, panels, weights, x, product[i].x, channels, own, lanes, rows, False, NULL)
+                acc, weights, x + product[i].x, own, lanes, rows, False, NULL)
         product += s.products[1]
     for i in range(s.products[0]):
         add_product[float_t, shared_t](
-            acc, panels, weights, x, product[i].x, channels, own, lanes, rows, True, NULL)
+            acc, weights, x + product[i].x, own, lanes, rows, True, NULL)
     product += s.products[0]
     if shared_t is Shared:
         for i in range(s.products[1]):
             add_product[float_t, shared_t](
-                acc, panels, weights, x, product[i].x, channels, own, lanes, rows, False, NULL)
+                acc, weights, x + product[i].x, own, lanes, rows, False, NULL)
         product += s.products[1]
     return product
 
 
 cdef inline void add_shared(
-        float_t* acc, const float_t** panels, const float_t** x, const Product* products,
-        const Stencil* s, Py_ssize_t channels, Py_ssize_t own, Py_ssize_t lanes,
-        shared_t* tag) noexcept nogil:
+        float_t* acc, const float_t* panel, const float_t* x, const Product* products,
+        const Stencil* s, Py_ssize_t own, Py_ssize_t lanes, shared_t* tag) noexcept nogil:
     """All sums, in the order in which each would be made by itself."""
-    cdef Py_ssize_t weights[4]
+    cdef const float_t* weights[4]
     cdef Py_ssize_t r
-    weights[0], weights[1], weights[2], weights[3] = 0, s.parts[0], s.parts[1], s.parts[2]
+    weights[0] = panel
+    weights[1] = panel + s.parts[0]
+    weights[2] = panel + s.parts[1]
+    weights[3] = panel + s.parts[2]
     assume(s.rows > 0)
     for r in range(s.rows):
         products = add_row[float_t, shared_t](
-            acc, panels, weights, x, products, s, channels, own, lanes, True, NULL)
-    add_row[float_t, shared_t](
-        acc, panels, weights, x, products, s, channels, own, lanes, False, NULL)
+            acc, weights, x, products, s, own, lanes, True, NULL)
+    add_row[float_t, shared_t](acc, weights, x, products, s, own, lanes, False, NULL)
 
 
 cdef void stencil_shared(
@@ -103,7 +96,6 @@ cdef void stencil_shared(
         shared_tile_t** result_rows, const Stencil* s) noexcept nogil:
     cdef float_t acc[MAX_ACC * VECTOR_FLOATS]
     cdef const float_t* bias = <const float_t*> biases
-    cdef const float_t* b
     cdef char** results = <char**> result_rows
     cdef Py_ssize_t height, vectors, lanes, own, size = sizeof(float_t), at = 0
     cdef Py_ssize_t p, u, j, low, high, at_y
@@ -123,8 +115,7 @@ cdef void stencil_shared(
                 u = min(u, s.stop - lanes)
             for j in range(height * lanes):
                 acc[j] = 0
-            b = x + u
-            add_shared[float_t, shared_t](acc, &panel, &b, products, s, 1, own, lanes, NULL)
+            add_shared[float_t, shared_t](acc, panel, x + u, products, s, own, lanes, NULL)
             low = max(0, s.skip - 2 * u)
             high = min(lanes * 2, s.end - 2 * u)
             at_y = at + 2 * u * size

@@ -67,14 +67,9 @@ cdef bint shares_rows(const Geometry* g) noexcept:
     takes vectors of half a line, and for channels that are woven more registers and longer kernels.
     """
     cdef const Axis* a = &g.outer[0]
-    cdef bint enough = half_lines(g) and 4 * g.c_out <= g.height
-    if g.by_channel:
-        enough = (
-            g.height == MANY_ROWS and 4 * g.groups * g.c_out <= woven_sums(g.height)
-            and g.lane.kernel > 4
-        )
     return (
-        enough and g.n_outer == 1 and a.stride == 2 and a.kernel > 2 and uneven(a)
+        half_lines(g) and (g.by_channel or 4 * g.c_out <= g.height) and g.n_outer == 1
+        and a.stride == 2 and a.kernel > 2 and uneven(a)
         and uneven(&g.lane)
     )
 

@@ -203,9 +203,10 @@ def test_which_rows_share_what_they_read():
     for c_out, tile, wanted in ((2, AVX512, True), (3, AVX512, False), (1, AVX2, True),
                                 (2, AVX2, False), (1, BASELINE, False)):
         assert shared(x, (4, c_out, 3, 3), tile) == wanted
-    # Channels that are woven want more of them, and enough products.
+    # Channels that are woven take one after the other.
     for groups, kernel, tile, wanted in (
-            (4, 5, AVX512, True), (2, 5, AVX512, True), (4, 3, AVX512, False), (3, 5, AVX2, False)):
+            (4, 5, AVX512, True), (2, 3, AVX512, True), (4, 3, AVX2, True), (3, 5, BASELINE, False),
+            (3, 4, AVX512, False)):
         w = (groups, 1, 5, kernel)
         assert shared((1, groups, 20, 64), w, tile, groups=groups, last=True) == wanted
 
@@ -373,6 +374,8 @@ LAST = {
     "four": ((2, 3, 9, 61), (3, 1, 16, 16), {"stride": 4, "padding": 6, "groups": 3}),
     "stereo": ((2, 2, 700), (2, 1, 81), {"stride": 4, "padding": 38, "groups": 2}),
     "mixed": ((2, 3, 9, 70), (3, 3, 4, 4), {"stride": 2, "padding": 1}),
+    "pyramid-four": ((2, 4, 9, 81), (4, 1, 3, 3), {"stride": 2, "padding": 1, "groups": 4}),
+    "shared-mixed": ((2, 3, 9, 49), (3, 2, 5, 3), {"stride": 2, "padding": 1}),
     "short": ((2, 2, 9, 12), (2, 1, 3, 3), {"stride": 2, "padding": 1, "groups": 2}),
 }
 
