@@ -375,7 +375,7 @@ LAST = {
     "stereo": ((2, 2, 700), (2, 1, 81), {"stride": 4, "padding": 38, "groups": 2}),
     "mixed": ((2, 3, 9, 70), (3, 3, 4, 4), {"stride": 2, "padding": 1}),
     "pyramid-four": ((2, 4, 9, 81), (4, 1, 3, 3), {"stride": 2, "padding": 1, "groups": 4}),
-    "shared-mixed": ((2, 3, 9, 49), (3, 2, 5, 3), {"stride": 2, "padding": 1}),
+    "shared-mixed": ((2, 3, 9, 63), (3, 2, 5, 3), {"stride": 2, "padding": 1}),
     "short": ((2, 2, 9, 12), (2, 1, 3, 3), {"stride": 2, "padding": 1, "groups": 2}),
 }
 
