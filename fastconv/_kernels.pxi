@@ -1,6 +1,6 @@
 # THE kernel source. One stub module per instruction set includes it with VECTOR_FLOATS, TALLEST
-# and ROWS_AHEAD (rows of x that the tallest tiles fetch ahead, if they do) set, and is compiled with
-# that set's flags; see _types.pxd for every contract.
+# and ROWS_AHEAD (rows of x that the tallest tiles fetch ahead, or 0) set, and is compiled with that
+# set's flags; see _types.pxd for every contract.
 #
 # The tiles are plain loops: constant bounds and a local array of accumulators make GCC keep them
 # in registers. They reach the rate of a register-resident multiply-add loop (docs, performance),

@@ -134,7 +134,7 @@ cdef inline void last_strip(
     cdef float_t acc[MAX_ACC * VECTOR_FLOATS]
     cdef float_t sums[4 * MAX_ACC * VECTOR_FLOATS]
     cdef Py_ssize_t size = sizeof(float_t), vector = 4 * VECTOR_FLOATS // size
-    cdef Py_ssize_t lanes = vectors * vector, c, v, i, j, low, high, at
+    cdef Py_ssize_t lanes = vectors * vector, c, v, i, j, high, at
     for c in range(channels):
         for j in range(4 * lanes):
             acc[j] = 0
@@ -144,16 +144,15 @@ cdef inline void last_strip(
             sums[4 * lanes * c + j] = acc[j]
     for v in range(vectors):
         i = v * vector
-        low = max(0, s.skip - 2 * (u + i))
         high = min(2 * vector, s.end - 2 * (u + i))
         at = 2 * channels * size * (u + i)
         if results[0] != NULL:
             store_channels[float_t](
-                sums + i, 2, channels, 2, vector, lanes, 0, bias, results[0] + at, low, high,
+                sums + i, 2, channels, 2, vector, lanes, 0, bias, results[0] + at, 0, high,
                 streamed, s)
         if results[1] != NULL:
             store_channels[float_t](
-                sums + i, 2, channels, 2, vector, lanes, 1, bias, results[1] + at, low, high,
+                sums + i, 2, channels, 2, vector, lanes, 1, bias, results[1] + at, 0, high,
                 streamed, s)
 
 

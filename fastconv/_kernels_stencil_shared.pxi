@@ -98,7 +98,7 @@ cdef void stencil_shared(
     cdef const float_t* bias = <const float_t*> biases
     cdef char** results = <char**> result_rows
     cdef Py_ssize_t height, vectors, lanes, own, size = sizeof(float_t), at = 0
-    cdef Py_ssize_t p, u, j, low, high, at_y
+    cdef Py_ssize_t p, u, j, high, at_y
     height = 8 if shared_tile_t is Wide8 or shared_tile_t is Narrow8 else 4
     vectors = 1
     if shared_tile_t is Wide8 or shared_tile_t is Wide4:
@@ -116,18 +116,17 @@ cdef void stencil_shared(
             for j in range(height * lanes):
                 acc[j] = 0
             add_shared[float_t, shared_t](acc, panel, x + u, products, s, own, lanes, NULL)
-            low = max(0, s.skip - 2 * u)
             high = min(lanes * 2, s.end - 2 * u)
             at_y = at + 2 * u * size
-            if high > low:
+            if high > 0:
                 store_row[float_t](
-                    acc, 2 * own, 2, lanes, 0, bias, results, at_y, low, high, s)
+                    acc, 2 * own, 2, lanes, 0, bias, results, at_y, 0, high, s)
                 store_row[float_t](
-                    acc, 2 * own, 2, lanes, 1, bias, results, at_y, low, high, s)
+                    acc, 2 * own, 2, lanes, 1, bias, results, at_y, 0, high, s)
                 store_row[float_t](
-                    acc, 2 * own, 2, lanes, 2, bias, results, at_y, low, high, s)
+                    acc, 2 * own, 2, lanes, 2, bias, results, at_y, 0, high, s)
                 store_row[float_t](
-                    acc, 2 * own, 2, lanes, 3, bias, results, at_y, low, high, s)
+                    acc, 2 * own, 2, lanes, 3, bias, results, at_y, 0, high, s)
             u += lanes
         panel += s.panel_step
         x += s.x_step

@@ -147,7 +147,7 @@ ctypedef void (*stencil_last_fn)(
 # the former only, row by row of x, `products` of them that both places have and that one has, and
 # one row more than `rows`, those that both have. The place with more is the first, or with
 # SHARED_BACK the second, whose own products come first then. Half of the results are of the row
-# with more taps.
+# with more taps. The window begins with lane 0: `skip` is 0.
 cdef enum:                 # how a stencil's lane phases are woven
     WAYS1
     WAYS2
