@@ -175,6 +175,8 @@ cdef void stencil_last(
     else:
         channels = 4
     vectors = max(1, min(2, woven_sums(TALLEST) // (own * ways * channels)))
+    if woven_t is Shared or woven_t is SharedBack:
+        vectors = wide_vectors(4)
     pixel = ways * channels * sizeof(float_t)
     if s.products[0] <= 0:
         # No tap reaches the row.
@@ -187,12 +189,11 @@ cdef void stencil_last(
     while u < s.stop:
         # The last lanes are moved back, and some computed twice.
         if woven_t is Shared or woven_t is SharedBack:
-            if s.stop - u > vector and s.stop >= wide_vectors(4) * vector:
-                n = wide_vectors(4) * vector
+            if s.stop - u > vector and s.stop >= vectors * vector:
+                n = vectors * vector
                 u = min(u, s.stop - n)
                 last_strip[float_t, woven_t](
-                    panel, products, x, bias, results, s, u, streamed, channels, wide_vectors(4),
-                    NULL)
+                    panel, products, x, bias, results, s, u, streamed, channels, vectors, NULL)
             else:
                 n = vector
                 if s.stop >= n:

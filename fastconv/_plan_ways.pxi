@@ -63,14 +63,13 @@ cdef inline bint half_lines(const Geometry* g) noexcept:
 cdef bint shares_rows(const Geometry* g) noexcept:
     """Whether a stencil computes the rows of two phases together, which read x once.
 
-    Both axes have two uneven phases, and there are registers for four sums of each channel. It
-    takes vectors of half a line, and for channels that are woven more registers and longer kernels.
+    Both axes have two uneven phases, vectors half a line, and there are registers for four sums of
+    each channel of a panel; those that are woven have one panel after the other.
     """
     cdef const Axis* a = &g.outer[0]
     return (
-        half_lines(g) and (g.by_channel or 4 * g.c_out <= g.height) and g.n_outer == 1
-        and a.stride == 2 and a.kernel > 2 and uneven(a)
-        and uneven(&g.lane)
+        half_lines(g) and (g.by_channel or 4 * g.c_out <= g.height)
+        and g.n_outer == 1 and a.stride == 2 and a.kernel > 2 and uneven(a) and uneven(&g.lane)
     )
 
 

@@ -203,7 +203,7 @@ def test_which_rows_share_what_they_read():
     for c_out, tile, wanted in ((2, AVX512, True), (3, AVX512, False), (1, AVX2, True),
                                 (2, AVX2, False), (1, BASELINE, False)):
         assert shared(x, (4, c_out, 3, 3), tile) == wanted
-    # Channels that are woven take one after the other.
+    # Channels that are woven are computed one after the other: any number of them may share.
     for groups, kernel, tile, wanted in (
             (4, 5, AVX512, True), (2, 3, AVX512, True), (4, 3, AVX2, True), (3, 5, BASELINE, False),
             (3, 4, AVX512, False)):
