@@ -19,7 +19,7 @@ from fastconv._prefetch cimport prefetch_far
 from fastconv._stream cimport copy_run
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
-    LINE, MAX_AXES, QUAD, TALL_VECTORS, KernelTable, Load, Run, Store, log2_height, one_row,
+    LINE, MAX_AXES, QUAD, TALL_VECTORS, KernelTable, Load, Rows, Run, Store, log2_height, one_row,
     panel_height, tile_vectors,
 )
 
@@ -52,6 +52,7 @@ cdef struct Columns:
     Py_ssize_t size, vector, height
     Py_ssize_t rank, images, groups, c_in, c_out, taps, pixels
     Py_ssize_t total      # columns of a group: c_out * taps
+    Py_ssize_t band_axis  # the last axis but one that has some length, or -1: the images
     Py_ssize_t n_in[MAX_AXES]
     Py_ssize_t n_out[MAX_AXES]
     Py_ssize_t kernel[MAX_AXES]
@@ -66,12 +67,13 @@ cdef struct Columns:
     const char* bias
     char* y
     char* panels          # of x: [group][panel of pixels][input channel][pixel]
-    char* scratch         # of one worker: columns, then the rows their pixels are in
+    char* scratch         # of one worker: columns, then the bands their pixels are in
     Py_ssize_t capacity   # vectors of columns in a block
     Py_ssize_t depth      # input channels that are multiplied at a time
     Py_ssize_t copied_at  # where copies of weights begin in the scratch of a worker,
     Py_ssize_t turned_at  # ... and turned results
-    Py_ssize_t fills      # tasks that write the bias
+    bint once             # one column reaches each result: it is stored, with the bias
+    Py_ssize_t fills      # tasks that write the bias first, where more are added
     Py_ssize_t fill_axes, fill_length    # axes over runs of the result, their length
 
 
@@ -106,9 +108,11 @@ cdef struct Block:
     Py_ssize_t vectors[MAX_TILES]
 
 
-# Pixels that are neighbours along the last axis, and where tap 0 of the first one lands.
-cdef struct Row:
-    Py_ssize_t first, count
+# Rows of pixels that are neighbours along the last axis, one after the other along another, and where
+# tap 0 of the first pixel lands.
+cdef struct Band:
+    Py_ssize_t first, count              # the first pixel; pixels of a row,
+    Py_ssize_t rows                      # and how many rows
     Py_ssize_t image                     # in bytes
     Py_ssize_t place                     # on the last axis; on the others in a list
 
@@ -341,22 +345,25 @@ cdef void multiply(
 
 cdef void scatter(
         const Columns* c, const Part* part, Py_ssize_t group, const char* columns,
-        Py_ssize_t width, Py_ssize_t column, Py_ssize_t count, const Row* rows,
-        const Py_ssize_t* places, Py_ssize_t n_rows) noexcept nogil:
-    """Add columns [column, column + count), of all rows of pixels, to a part of the result.
+        Py_ssize_t width, Py_ssize_t column, Py_ssize_t count, const Band* bands,
+        const Py_ssize_t* places, Py_ssize_t n_bands) noexcept nogil:
+    """Add columns [column, column + count), of all bands of pixels, to a part of the result.
 
     From the last pixel to the first: the taps that reach one result come in the order of the
     kernel then, wherever blocks and tasks begin.
     """
     cdef Py_ssize_t last = c.rank - 1, stop = column + count, rest, a, o, t, n, i
+    cdef Py_ssize_t first, end, lowest, highest
     cdef Py_ssize_t tap[MAX_AXES]
     # Of one axis the part is a run; otherwise it is some of the rows.
     cdef Py_ssize_t low = part.out_lo if last == 0 else 0
     cdef Py_ssize_t length = (part.out_hi if last == 0 else c.n_out[last]) - low
-    cdef const Row* row
+    cdef const Band* band
+    cdef Rows rows
+    cdef const char* bias = NULL
     cdef char* y
     cdef char* to
-    cdef bint inside
+    rows.dst_step = c.stride[c.band_axis] * c.y_step[c.band_axis] if c.band_axis >= 0 else c.y_image
     while column < stop:
         rest = column
         t = rest % c.kernel[last]
@@ -366,21 +373,33 @@ cdef void scatter(
             rest //= c.kernel[a]
         n = min(c.kernel[last] - t, stop - column)
         y = c.y + ((group * c.c_out + rest) * c.y_channel + low * c.y_step[last])
-        for i in range(n_rows - 1, -1, -1):
-            row = rows + i
-            to = y + row.image
-            inside = True
+        if c.once:
+            bias = c.bias + (group * c.c_out + rest) * c.size
+        for i in range(n_bands - 1, -1, -1):
+            band = bands + i
+            to = y + band.image
+            first, end = 0, band.rows
             for a in range(last):
                 o = places[i * last + a] + tap[a]
-                inside = 0 <= o < c.n_out[a] and (a > 0 or part.out_lo <= o < part.out_hi)
-                if not inside:
+                lowest, highest = 0, c.n_out[a]
+                if a == 0:
+                    lowest, highest = part.out_lo, part.out_hi
+                # Those of the rows that are inside: all or none, but along their axis.
+                if a == c.band_axis and band.rows > 1:
+                    first = max(0, ceil_div(lowest - o, c.stride[a]))
+                    end = min(end, ceil_div(highest - o, c.stride[a]))
+                    o += first * c.stride[a]
+                elif not lowest <= o < highest:
+                    end = 0
                     break
                 to += o * c.y_step[a]
-            if inside:
+            if first < end:
+                rows.n = end - first
+                rows.src_step = band.count * width
                 c.k.add[c.compute](
-                    columns + row.first * width * c.size, width, row.count, n,
-                    row.place + t * c.dilation[last] - low, c.stride[last], c.dilation[last],
-                    length, to, c.y_step[last],
+                    columns + (band.first + first * band.count) * width * c.size, width,
+                    band.count, n, band.place + t * c.dilation[last] - low, c.stride[last],
+                    c.dilation[last], length, &rows, to, c.y_step[last], bias,
                 )
         columns += n * c.size
         column += n
@@ -390,27 +409,37 @@ include "_columns_turned.pxi"
 include "_columns_cut.pxi"
 
 
-cdef Py_ssize_t list_rows(
-        const Columns* c, const Part* part, Py_ssize_t first, Py_ssize_t n, Row* rows,
+cdef Py_ssize_t list_bands(
+        const Columns* c, const Part* part, Py_ssize_t first, Py_ssize_t n, Band* bands,
         Py_ssize_t* places) noexcept nogil:
-    """The rows of pixels [first, first + n) in the part's images; how many they are."""
-    cdef Py_ssize_t last = c.rank - 1, count = 0, done = 0, rest, a
-    cdef Row* row
+    """The bands of pixels [first, first + n) in the part's images; how many they are."""
+    cdef Py_ssize_t last = c.rank - 1, full = c.n_in[last], n_bands = 0, done = 0, rest, a
+    cdef Band* band
     while done < n:
-        row = rows + count
+        band = bands + n_bands
         rest = first + done
-        row.first = done
-        row.count = min(n - done, c.n_in[last] - rest % c.n_in[last])
-        row.place = rest % c.n_in[last] * c.stride[last] - c.crop[last]
-        rest //= c.n_in[last]
+        band.first = done
+        band.count = min(n - done, full - rest % full)
+        band.rows = 1
+        band.place = rest % full * c.stride[last] - c.crop[last]
+        rest //= full
+        if band.count == full:
+            # As many whole rows as follow each other; they are of one image, or one in each.
+            band.rows = (n - done) // full
+            if c.band_axis >= 0:
+                a = c.n_in[c.band_axis]
+                band.rows = min(band.rows, a - rest % a)
+            else:
+                a = part.image_lo if rest < part.image_lo else part.image_hi
+                band.rows = min(band.rows, max(1, a - rest))
         for a in range(last - 1, -1, -1):
-            places[count * last + a] = rest % c.n_in[a] * c.stride[a] - c.crop[a]
+            places[n_bands * last + a] = rest % c.n_in[a] * c.stride[a] - c.crop[a]
             rest //= c.n_in[a]
-        row.image = rest * c.y_image
-        done += row.count
+        band.image = rest * c.y_image
+        done += band.rows * band.count
         if part.image_lo <= rest < part.image_hi:
-            count += 1
-    return count
+            n_bands += 1
+    return n_bands
 
 
 cdef void enter_part(
@@ -444,9 +473,9 @@ cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept 
     cdef Py_ssize_t shares = ceil_div(c.c_out, cut.channels)
     cdef Py_ssize_t channel = task // slices % shares * cut.channels
     cdef Py_ssize_t group = task // slices // shares % c.groups
-    cdef Py_ssize_t most = min(PIXELS, c.pixels), first, n, n_rows, number, i, width
-    cdef Row* rows = <Row*> (c.scratch + most * c.capacity * c.vector * c.size)
-    cdef Py_ssize_t* places = <Py_ssize_t*> (rows + most)
+    cdef Py_ssize_t most = min(PIXELS, c.pixels), first, n, n_bands, number, i, width
+    cdef Band* bands = <Band*> (c.scratch + most * c.capacity * c.vector * c.size)
+    cdef Py_ssize_t* places = <Py_ssize_t*> (bands + most)
     cdef const char* w = c.w + group * c.c_in * c.total * c.size
     cdef const char* columns
     cdef Walk walk
@@ -462,7 +491,7 @@ cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept 
     for number in range(ceil_div(part.pixel_hi - part.pixel_lo, PIXELS) - 1, -1, -1):
         first = part.pixel_lo + number * PIXELS
         n = min(PIXELS, part.pixel_hi - first)
-        n_rows = list_rows(c, &part, first, n, rows, places)
+        n_bands = list_bands(c, &part, first, n, bands, places)
         start_walk(c, cut, channel, phase, &walk)
         block, following = &blocks[0], &blocks[1]
         next_block(c, &walk, block)
@@ -481,7 +510,7 @@ cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept 
                 width = block.vectors[i] * c.vector
                 scatter(
                     target, &part, group, columns + block.skip[i] * c.size, width,
-                    block.first[i] + block.skip[i], block.count[i], rows, places, n_rows,
+                    block.first[i] + block.skip[i], block.count[i], bands, places, n_bands,
                 )
                 columns += n * width * c.size
             if turn:
@@ -506,6 +535,18 @@ cdef void run_task(
     else:
         fill(&mine, task - packs)
     leave_fenv(&caller)
+
+
+cdef bint reaches_once(const Columns* c) noexcept:
+    """Whether each result is reached, and by one tap of one pixel."""
+    cdef Py_ssize_t a, reached
+    for a in range(c.rank):
+        reached = c.kernel[a]
+        if c.n_in[a] > 1:
+            reached = c.n_in[a] * c.stride[a] if c.kernel[a] == c.stride[a] else 0
+        if c.dilation[a] != 1 or c.crop[a] < 0 or c.crop[a] + c.n_out[a] > reached:
+            return False
+    return True
 
 
 def run(
@@ -546,6 +587,9 @@ def run(
         c.x_step[a] = x.strides[a + 2]
         c.y_step[a] = y.strides[a + 2]
         c.taps *= c.kernel[a]
+    c.band_axis = c.rank - 2
+    while c.band_axis >= 0 and c.n_in[c.band_axis] == 1:
+        c.band_axis -= 1
     c.total = c.c_out * c.taps
     c.x_image, c.x_channel = x.strides[:2]
     c.y_image, c.y_channel = y.strides[:2]
@@ -563,8 +607,9 @@ def run(
         c.fill_length *= c.n_out[c.fill_axes]
     tasks = make_cut(problem, threads, c.vector, &cut)
     workers = min(threads, tasks)
+    c.once = reaches_once(&c) and not turns(&c, &cut)
     packs = c.groups * ceil_div(c.pixels, PACK_PIXELS) * ceil_div(c.c_in, PACK_CHANNELS)
-    c.fills = workers
+    c.fills = 0 if c.once else workers
     firsts = packs + c.fills
     bytes = worker_bytes(problem, c.images, c.vector, c.size)
     c.turned_at = bytes - turned_bytes(problem, c.images)

@@ -50,7 +50,7 @@ def panel_bytes(problem, Py_ssize_t images, Py_ssize_t size):
 def worker_bytes(problem, Py_ssize_t images, Py_ssize_t vector, Py_ssize_t size):
     """Scratch of one worker."""
     pixels = count_pixels(problem, images)
-    places = sizeof(Row) + (len(problem.kernel) - 1) * sizeof(Py_ssize_t)
+    places = sizeof(Band) + (len(problem.kernel) - 1) * sizeof(Py_ssize_t)
     columns = block_vectors(pixels) * vector
     return (
         round_up(min(pixels, PIXELS) * (columns * size + places), LINE) + COPIED_BYTES

@@ -19,7 +19,7 @@ from fastconv._prefetch cimport prefetch, prefetch_far, prefetch_result
 from fastconv._types cimport (
     DEALT_PARTS, F11, F22, F23, F32, LINE, MAX_ACC, MORE2, MORE4, PARTED, QUAD, SHARED,
     SHARED_BACK, TALL_VECTORS, WAYS1, WAYS2, WAYS4, WOVEN_SOURCES, KernelTable, Load, Run,
-    Product, Scheme, Stencil, Store, add_fn, deal_fn, depthwise_fn, load_fn, pack_fn, peak_fn,
+    Product, Rows, Scheme, Stencil, Store, add_fn, deal_fn, depthwise_fn, load_fn, pack_fn, peak_fn,
     pixels_fn, stencil_fn, stencil_last_fn, store_fn, tile_fn, tile_vectors,
     transform_filter_fn, transform_input_fn, transform_output_fn, weave_fn, woven_sums,
 )

@@ -206,12 +206,20 @@ ctypedef void (*weave_fn)(
     Py_ssize_t n_sources, Py_ssize_t first, Py_ssize_t stop, char* dst, Py_ssize_t channel_step,
     Py_ssize_t step, bint streamed) noexcept nogil
 
-# Scatter rows: src[i*src_step + u] is added at `at + i*stride + u*dilation`, if that is within
-# [0, length), for u < n and i from count - 1 down to 0 (float32 and float64 only).
+# Rows of pixels that land in rows of the result: how many, and from one to the next.
+cdef struct Rows:
+    Py_ssize_t n
+    Py_ssize_t src_step              # in numbers
+    Py_ssize_t dst_step
+
+# Scatter the columns of each row of `count` pixels: src[i*src_step + u] is added at
+# `at + i*stride + u*dilation`, if that is within [0, length), for u < n and i from count - 1 down
+# to 0 (float32 and float64 only). Unless `bias` is NULL, what is there counts for nothing, and
+# pixels, which do not overlap then, are added to that number instead.
 ctypedef void (*add_fn)(
     const void* src, Py_ssize_t src_step, Py_ssize_t count, Py_ssize_t n, Py_ssize_t at,
-    Py_ssize_t stride, Py_ssize_t dilation, Py_ssize_t length, char* dst,
-    Py_ssize_t lane_step) noexcept nogil
+    Py_ssize_t stride, Py_ssize_t dilation, Py_ssize_t length, const Rows* rows, char* dst,
+    Py_ssize_t lane_step, const void* bias) noexcept nogil
 
 # Results of n groups of one channel, lanes along the groups: for r < count and j < n,
 #
