@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _columns, _isa, _threads
+from . import _columns, _isa, _threads, _winograd
 from ._direct import COMPUTE, bias_numbers
 from ._dtypes import TYPES
 from ._plan import multiply_adds
@@ -16,24 +16,25 @@ from ._problem import Problem
 #: A tile's lanes must fit into the columns of a group on every instruction set.
 LEAST_COLUMNS = 16
 
-#: "auto" takes this method up to this many pixels, and no further than half of them on one axis,
-#: where minimal filtering may come in.
-MOST_PIXELS = 512
+#: "auto" takes this method up to this many pixels, and from more than so many on only where minimal
+#: filtering does not suit.
+MOST_PIXELS = 768
+FILTERED_PIXELS = 128
 
-#: In multiply-adds of one pixel and column: adding it to the result, ...
-SCATTER = 24
-
-#: ... with so many more divided by the square of the taps that lie side by side in the result,
-#: two at least; ...
-SCATTER_RUN = 280
-
-#: ... what the direct method spends on packing a weight, once for all pixels, ...
+#: What the direct method spends on packing a weight, once for all pixels, in multiply-adds, ...
 PACKING = 36
 
-#: ... and the share by which its products are slower where they read packed weights again and
-#: again; this method makes those that are cropped as well. A fit to timings of both methods with
-#: 32 to 1024 pixels and 64 to 2048 input channels.
-SLOWER = 0.07
+#: ... and what this method spends on a pixel and column: adding it to what is in the result, and the
+#: share by which its products are slower than the direct method's, which reads packed weights again
+#: and again where taps overlap. It makes products that are cropped as well. A fit to timings of both
+#: methods with 16 to 1024 pixels and 64 to 1024 input channels, on one thread and two, ...
+ADDED = (10, -0.07)
+
+#: ... of columns that are stored, since no two taps meet, ...
+STORED = (3, 0.06)
+
+#: ... and of columns that are no neighbours in the result, with one tap along the last axis.
+SINGLE = (43, 0.05)
 
 #: Fewer weights than this are packed in no time.
 LEAST_WEIGHTS = 1 << 14
@@ -58,15 +59,19 @@ def suits(problem: Problem, dtype: np.dtype) -> bool:
         return False
     pixels = math.prod(problem.batch) * math.prod(problem.spatial_in)
     depth = problem.c_in // problem.groups
-    run = problem.kernel[-1] if problem.dilation[-1] == 1 else 1
-    most = MOST_PIXELS
-    if len(problem.kernel) == 1 and problem.stride[0] < problem.kernel[0] <= 3 * problem.stride[0]:
-        most //= 2
-    if pixels > most:
+    if pixels > MOST_PIXELS:
         return False
+    if problem.kernel[-1] == 1:
+        scatter, slower = SINGLE
+    elif all(k <= s for k, s in zip(problem.kernel, problem.stride, strict=True)):
+        scatter, slower = STORED
+    else:
+        scatter, slower = ADDED
     made = multiply_adds(problem) / (pixels * weights)
-    lost = SCATTER + SCATTER_RUN / max(run, 2) ** 2 + (1 - made - SLOWER) * depth
-    return pixels * lost <= PACKING * depth
+    lost = scatter + (1 - made + slower) * depth
+    return pixels * lost <= PACKING * depth and (
+        pixels <= FILTERED_PIXELS or not _winograd.suits(problem, dtype)
+    )
 
 
 def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:
