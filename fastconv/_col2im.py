@@ -24,10 +24,10 @@ FILTERED_PIXELS = 128
 #: What the direct method spends on packing a weight, once for all pixels, in multiply-adds, ...
 PACKING = 36
 
-#: ... and what this method spends on a pixel and column: adding it to what is in the result, and the
-#: share by which its products are slower than the direct method's, which reads packed weights again
-#: and again where taps overlap. It makes products that are cropped as well. A fit to timings of both
-#: methods with 16 to 1024 pixels and 64 to 1024 input channels, on one thread and two, ...
+#: ... and what this method spends on a pixel and column: adding it to what is in the result, and
+#: the share by which its products are slower than the direct method's, which reads packed weights
+#: again and again where taps overlap. It makes products that are cropped as well. A fit to timings
+#: of both methods, 16 to 1024 pixels and 64 to 1024 input channels, on one thread and two, ...
 ADDED = (10, -0.07)
 
 #: ... of columns that are stored, since no two taps meet, ...

@@ -108,8 +108,8 @@ cdef struct Block:
     Py_ssize_t vectors[MAX_TILES]
 
 
-# Rows of pixels that are neighbours along the last axis, one after the other along another, and where
-# tap 0 of the first pixel lands.
+# Rows of pixels that are neighbours along the last axis, one after the other along `band_axis`, and
+# where tap 0 of the first pixel lands.
 cdef struct Band:
     Py_ssize_t first, count              # the first pixel; pixels of a row,
     Py_ssize_t rows                      # and how many rows

@@ -201,13 +201,14 @@ def test_col2im_up_to_most_pixels(split, dtype, isa):
     def x(pixels):
         return (pixels, 64, 1) if split == "batch" else (1, 64, pixels)
 
-    at = switches(range(1, 400), lambda n: chosen(x(n), w, dtype, stride=2))
+    options = {"stride": 2, "dilation": 2}
+    at = switches(range(1, 500), lambda n: chosen(x(n), w, dtype, **options))
     assert len(at) == 1
     most, more = at[0]
-    assert chosen(x(most), w, dtype, stride=2) == "col2im"
-    assert chosen(x(more), w, dtype, stride=2) == "direct"
+    assert chosen(x(most), w, dtype, **options) == "col2im"
+    assert chosen(x(more), w, dtype, **options) == "direct"
     for pixels in (most, more):
-        check_exact(x(pixels), w, dtype, stride=2)
+        check_exact(x(pixels), w, dtype, **options)
 
 
 @pytest.mark.parametrize("groups", (1, 2))

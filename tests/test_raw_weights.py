@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import _api, _columns, _isa, _problem
+from fastconv import _api, _columns, _isa, _problem, _winograd
 
 
 def chosen(x, w, **arguments):
@@ -16,16 +16,16 @@ def chosen(x, w, **arguments):
 @pytest.mark.parametrize(
     ("most", "channels", "kernel", "arguments"),
     [
-        # 36 * channels // (24 + 280 / taps side by side, two at least, squared - 0.07 * channels)
-        (25, 64, 2, {"stride": 2}),
-        (121, 256, 4, {"stride": 2, "dilation": 2}),
-        (141, 256, 4, {"stride": 2, "groups": 2}),
-        # ... up to 512, or 256 where minimal filtering may be next: one axis, two or three taps.
-        (256, 256, 4, {"stride": 2}),
-        (256, 512, 20, {"stride": 10}),
-        (256, 256, 4, {"stride": 2, "channel_axis": -1}),
-        (512, 1024, 1024, {"stride": 256}),
-        (512, 1024, 4, {"stride": 1}),
+        # 36 * channels // (scatter + slower * channels): of columns that are stored, ...
+        (336, 64, 2, {"stride": 2}),
+        (336, 64, 2, {"stride": 3}),
+        (336, 64, 2, {"stride": 2, "channel_axis": -1}),
+        # ... added, where taps overlap, ...
+        (417, 64, 4, {"stride": 2, "dilation": 2}),
+        (148, 64, 4, {"stride": 2, "dilation": 2, "groups": 2}),
+        # ... and apart from each other.
+        (93, 128, 1, {}),
+        (768, 1024, 1024, {"stride": 256}),
     ],
 )
 def test_auto_takes_raw_weights_for_few_pixels(most, channels, kernel, arguments):
@@ -38,24 +38,44 @@ def test_auto_takes_raw_weights_for_few_pixels(most, channels, kernel, arguments
             assert (method == "col2im") == (pixels <= most)
 
 
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (4, 2), (5, 2)])
+def test_minimal_filtering_comes_before_many_pixels_of_raw_weights(kernel, stride):
+    options = {"stride": stride, "padding": 1}
+    w = (256, 256, kernel, kernel)
+    seen = set()
+    for n in range(4, 25):
+        method = chosen((1, 256, n, n), w, **options)
+        filters = _winograd.suits(
+            _problem.make_problem(
+                (1, 256, n, n), w, stride, 1, 0, None, 1, 1, 1), np.dtype("float32"))
+        assert method in ("col2im", "winograd")
+        if n * n <= 128:
+            assert method == "col2im"
+        else:
+            assert (method == "winograd") == filters
+        seen.add((n * n <= 128, filters))
+    assert seen >= {(True, False), (False, False), (False, True)}
+
+
 def test_images_count_as_pixels():
-    w = (256, 64, 2, 2)
-    # 36 * 256 / (24 + 280 / 4 - 0.07 * 256) = 121.1
-    assert chosen((13, 256, 3, 3), w) == "col2im"
-    assert chosen((14, 256, 3, 3), w) == "direct"
-    assert chosen((2, 256, 60, 1), w) == "col2im"
-    assert chosen((2, 256, 61, 1), w) == "direct"
+    w = (64, 64, 2, 2)
+    # 36 * 64 / (3 + 0.06 * 64) = 336.8
+    assert chosen((37, 64, 3, 3), w, stride=2) == "col2im"
+    assert chosen((38, 64, 3, 3), w, stride=2) == "direct"
+    assert chosen((2, 64, 168, 1), w, stride=2) == "col2im"
+    assert chosen((2, 64, 169, 1), w, stride=2) == "direct"
 
 
 def test_products_that_are_cropped_count():
     # Of maps of 4 x 4 with padding 1 there are (14 / 16)**2 in the result, of 8 x 8 (30 / 32)**2:
-    # 36 * 1024 / (24 + 280 / 16 + (1 - 0.766 - 0.07) * 1024) = 176 pixels.
+    # 36 * 1024 / (10 + (1 - 0.766 - 0.07) * 1024) = 207 pixels, and 585.
     w = (1024, 64, 4, 4)
     padded = {"stride": 2, "padding": 1}
-    assert chosen((10, 1024, 4, 4), w, **padded) == "col2im"
-    assert chosen((12, 1024, 4, 4), w, **padded) == "direct"
-    assert chosen((16, 1024, 4, 4), w, stride=2) == "col2im"
-    assert chosen((4, 1024, 8, 8), w, **padded) == "col2im"
+    assert chosen((12, 1024, 4, 4), w, **padded) == "col2im"
+    assert chosen((13, 1024, 4, 4), w, **padded) == "direct"
+    assert chosen((48, 1024, 4, 4), w, stride=2) == "col2im"
+    assert chosen((9, 1024, 8, 8), w, **padded) == "col2im"
+    assert chosen((10, 1024, 8, 8), w, **padded) == "direct"
 
 
 def test_auto_packs_few_weights():
@@ -224,3 +244,54 @@ def test_both_sides_of_copied_weights(taps, dtype, isa):
         for workers in (1, 2):
             y = fastconv.conv_transpose(x[..., :pixels], w, workers=workers, **options)
             assert y.tobytes() == np.concatenate(few[:pixels], -1).tobytes()
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+@pytest.mark.parametrize(
+    ("x", "w", "options"),
+    [
+        # Every result is reached once: nothing is there before, whatever the place of its row.
+        ((3, 5, 6, 7), (5, 9, 2, 2), {"stride": 2}),
+        ((1, 5, 6, 7), (5, 9, 3, 3), {"stride": 3, "padding": ((1, 2), (0, 1))}),
+        ((2, 5, 4, 9), (5, 9, 4, 4), {"stride": 4, "padding": ((3, 1), (5, 3)), "groups": 1}),
+        ((2, 10, 4, 9), (10, 9, 5, 7), {"stride": (5, 7), "groups": 2}),
+        ((2, 5, 3, 4, 5), (5, 9, 2, 2, 2), {"stride": 2, "padding": ((0, 1), 1, 0)}),
+        # Axes of one pixel, whose rows follow each other in the images or an axis before.
+        ((9, 5, 1, 1), (5, 9, 4, 4), {}),
+        ((9, 5, 1, 1), (5, 9, 7, 6), {"padding": 1}),
+        ((4, 5, 6, 1, 3), (5, 9, 2, 3, 2), {"stride": 2}),
+        ((4, 5, 6, 1, 1), (5, 9, 2, 3, 5), {"stride": 2}),
+        ((7, 5, 11), (5, 9, 2), {"stride": 2}),
+        ((7, 5, 11), (5, 9, 4), {"stride": 4, "padding": ((7, 2),)}),
+        ((300, 5, 4), (5, 9, 3), {"stride": 3}),
+        ((600, 3, 2, 1), (3, 9, 2, 2), {"stride": 2}),
+        # One tap, and results that no tap reaches, or two.
+        ((2, 5, 6, 7), (5, 18, 1, 1), {}),
+        ((2, 5, 6, 7), (5, 9, 2, 2), {"stride": 2, "output_padding": 1}),
+        ((2, 5, 6, 7), (5, 9, 2, 2), {"stride": (2, 3)}),
+        ((2, 5, 6, 7), (5, 9, 2, 2), {"stride": 2, "dilation": (1, 3)}),
+        ((2, 5, 6, 7), (5, 9, 2, 2), {"stride": 2, "padding": (-1, 0)}),
+        ((2, 5, 1, 7), (5, 9, 2, 2), {"stride": 2, "dilation": (2, 1)}),
+        ((2, 5, 6, 7), (5, 9, 2, 3), {"stride": 2}),
+    ],
+)
+def test_columns_that_are_stored(x, w, options, dtype, isa):
+    """Where each result has one column it is stored, over whatever is in the memory."""
+    rng = np.random.default_rng(11)
+    a = rng.integers(-4, 5, x).astype(dtype)
+    b = rng.integers(-4, 5, w).astype(dtype)
+    for bias in (None, rng.integers(-9, 10, w[1] * options.get("groups", 1)).astype(dtype)):
+        wanted = fastconv.conv_transpose(a, b, bias, method="reference", **options)
+        for workers in (1, 2, 5):
+            y = np.full_like(wanted, np.nan)
+            fastconv.conv_transpose(
+                a, b, bias, method="col2im", workers=workers, out=y, **options)
+            np.testing.assert_array_equal(y, wanted)
+            # Channels as neighbours, and a window of other memory.
+            room = np.full((*(n + 2 for n in wanted.shape[2:]), *wanted.shape[:2]), np.nan, dtype)
+            y = np.moveaxis(room, (-2, -1), (0, 1))[(..., *(slice(1, -1),) * (len(x) - 2))]
+            fastconv.conv_transpose(
+                a, b, bias, method="col2im", workers=workers, out=y, **options)
+            np.testing.assert_array_equal(y, wanted)
+            y[:] = np.nan
+            assert np.isnan(room).all()
