@@ -36,8 +36,10 @@ STORED = (3, 0.06)
 #: ... and of columns that are no neighbours in the result, with one tap along the last axis.
 SINGLE = (43, 0.05)
 
-#: Fewer weights than this are packed in no time.
+#: Fewer weights than this are packed in no time, and sums of fewer products are made in less than
+#: their columns take to be scattered.
 LEAST_WEIGHTS = 1 << 14
+LEAST_DEPTH = 32
 
 
 def refuses(problem: Problem, dtype: np.dtype) -> str | None:
@@ -55,11 +57,9 @@ def refuses(problem: Problem, dtype: np.dtype) -> str | None:
 def suits(problem: Problem, dtype: np.dtype) -> bool:
     """Whether "auto" takes this row when it is reached."""
     weights = problem.c_in * (problem.c_out // problem.groups) * math.prod(problem.kernel)
-    if weights < LEAST_WEIGHTS:
-        return False
     pixels = math.prod(problem.batch) * math.prod(problem.spatial_in)
     depth = problem.c_in // problem.groups
-    if pixels > MOST_PIXELS:
+    if weights < LEAST_WEIGHTS or depth < LEAST_DEPTH or pixels > MOST_PIXELS:
         return False
     if problem.kernel[-1] == 1:
         scatter, slower = SINGLE

@@ -82,6 +82,10 @@ def test_auto_packs_few_weights():
     assert chosen((1, 64, 3, 3), (64, 16, 4, 4)) == "col2im"
     assert chosen((1, 63, 3, 3), (63, 16, 4, 4)) == "direct"
     assert chosen((1, 64, 3, 3), (64, 17, 4, 4), groups=2) == "col2im"
+    # 32 input channels of a group, no fewer.
+    assert chosen((1, 64, 3, 3), (64, 64, 4, 4), groups=2) == "col2im"
+    assert chosen((1, 62, 3, 3), (62, 64, 4, 4), groups=2) == "direct"
+    assert chosen((1, 64, 3, 3), (64, 64, 4, 4), groups=4) == "direct"
 
 
 def test_types_of_raw_weights():
