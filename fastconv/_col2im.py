@@ -31,7 +31,7 @@ PACKING = 36
 ADDED = (10, -0.07)
 
 #: ... of columns that are stored, since no two taps meet, ...
-STORED = (3, 0.06)
+STORED = (8, 0.05)
 
 #: ... and of columns that are no neighbours in the result, with one tap along the last axis.
 SINGLE = (43, 0.05)

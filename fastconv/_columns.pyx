@@ -44,6 +44,7 @@ cdef enum:
     TURNED_TAPS = 3             # of the last axis that are worth turning a result for,
     TURNED_CHANNELS = 64        # ... output channels of a block at most,
     TURNED_BYTES = 1 << 18      # ... and their results
+    SHUFFLED_TAPS = 64          # of a pixel at most that are stored one after the other
 
 
 cdef struct Columns:
@@ -72,7 +73,8 @@ cdef struct Columns:
     Py_ssize_t depth      # input channels that are multiplied at a time
     Py_ssize_t copied_at  # where copies of weights begin in the scratch of a worker,
     Py_ssize_t turned_at  # ... and turned results
-    bint once             # one column reaches each result: it is stored, with the bias
+    bint once             # one column reaches each result: it is stored, with the bias,
+    bint shuffled         # ... pixel by pixel
     Py_ssize_t fills      # tasks that write the bias first, where more are added
     Py_ssize_t fill_axes, fill_length    # axes over runs of the result, their length
 
@@ -343,6 +345,11 @@ cdef void multiply(
         ci += depth
 
 
+cdef inline Py_ssize_t row_step(const Columns* c) noexcept nogil:
+    """From a row of a band to the next, in the result."""
+    return c.y_image if c.band_axis < 0 else c.stride[c.band_axis] * c.y_step[c.band_axis]
+
+
 cdef void scatter(
         const Columns* c, const Part* part, Py_ssize_t group, const char* columns,
         Py_ssize_t width, Py_ssize_t column, Py_ssize_t count, const Band* bands,
@@ -363,7 +370,7 @@ cdef void scatter(
     cdef const char* bias = NULL
     cdef char* y
     cdef char* to
-    rows.dst_step = c.stride[c.band_axis] * c.y_step[c.band_axis] if c.band_axis >= 0 else c.y_image
+    rows.dst_step = row_step(c)
     while column < stop:
         rest = column
         t = rest % c.kernel[last]
@@ -406,6 +413,7 @@ cdef void scatter(
 
 
 include "_columns_turned.pxi"
+include "_columns_shuffled.pxi"
 include "_columns_cut.pxi"
 
 
@@ -500,6 +508,10 @@ cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept 
             multiply(
                 c, w, c.panels + (group * c.pixels + first) * c.c_in * c.size, n, block, following,
             )
+            if c.shuffled:
+                shuffle_block(c, group, block, n, bands, places, n_bands)
+                block, following = following, block
+                continue
             columns = c.scratch
             target = c
             turn = may_turn and enter_turned(c, &part, group, block, &turned)
@@ -607,7 +619,9 @@ def run(
         c.fill_length *= c.n_out[c.fill_axes]
     tasks = make_cut(problem, threads, c.vector, &cut)
     workers = min(threads, tasks)
-    c.once = reaches_once(&c) and not turns(&c, &cut)
+    c.once = reaches_once(&c)
+    c.shuffled = shuffles(&c, &cut)
+    c.once = c.once and (c.shuffled or not turns(&c, &cut))
     packs = c.groups * ceil_div(c.pixels, PACK_PIXELS) * ceil_div(c.c_in, PACK_CHANNELS)
     c.fills = 0 if c.once else workers
     firsts = packs + c.fills

@@ -7,6 +7,7 @@ cdef void fill_real(Py_ssize_t compute, real_t* tag) noexcept:
     """What there is for every compute type."""
     kernels.lanes[compute] = 4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(real_t)
     kernels.add[compute] = <add_fn> add[real_t]
+    kernels.shuffle[compute] = <shuffle_fn> shuffle[real_t]
     kernels.peak[compute] = <peak_fn> peak[real_t]
     kernels.tile[compute][0][0] = <tile_fn> tile[real_t, Tile1x1]
     kernels.tile[compute][0][1] = <tile_fn> tile[real_t, Tile1x2]

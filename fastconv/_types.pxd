@@ -221,6 +221,14 @@ ctypedef void (*add_fn)(
     Py_ssize_t stride, Py_ssize_t dilation, Py_ssize_t length, const Rows* rows, char* dst,
     Py_ssize_t lane_step, const void* bias) noexcept nogil
 
+# Store columns [first, first + n) of a pixel, those of a channel tap by tap: of pixel i column
+# channel*taps + t is src[i*src_step + ...], from `first` on. With bias[channel] it goes to
+# dst + i*dst_step + offsets[t], where channels are neighbours.
+ctypedef void (*shuffle_fn)(
+    const void* src, Py_ssize_t src_step, Py_ssize_t count, Py_ssize_t first, Py_ssize_t n,
+    Py_ssize_t taps, const Py_ssize_t* offsets, const void* bias, char* dst,
+    Py_ssize_t dst_step) noexcept nogil
+
 # Results of n groups of one channel, lanes along the groups: for r < count and j < n,
 #
 #   (dst + r*dst_step)[j] = sum over t < taps of weights[t][j] * (rows[t] + r*row_step)[j] + bias[j]
@@ -252,6 +260,7 @@ cdef struct KernelTable:
     pack_fn pack[N_TYPES]
     store_fn store[N_TYPES]
     add_fn add[N_COMPUTE]
+    shuffle_fn shuffle[N_COMPUTE]
     deal_fn deal[N_FLOATS]
     transform_input_fn transform_input[N_FLOATS]
     transform_filter_fn transform_filter[N_FLOATS]
