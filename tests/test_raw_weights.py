@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -307,6 +309,9 @@ def test_columns_that_are_stored(x, w, options, dtype, isa):
     [
         # Depth to space: taps that are turned in registers, others, and too many of them.
         ((2, 40, 5, 6), (40, 37, 2, 2), 2),
+        ((2, 20, 5, 6), (20, 96, 2, 2), 2),
+        ((2, 20, 5, 6), (20, 192, 1, 2), (1, 2)),
+        ((2, 20, 3, 4, 5), (20, 48, 2, 2, 2), 2),
         ((1, 40, 5, 6), (40, 37, 2, 2), 2),
         ((3, 20, 9), (20, 33, 2), 2),
         ((2, 20, 3, 4, 5), (20, 21, 2, 2, 2), 2),
@@ -324,7 +329,9 @@ def test_pixels_are_stored_whole(x, w, stride, dtype, isa):
     rng = np.random.default_rng(13)
     for groups in (1, 2):
         a = rng.standard_normal((x[0], groups * x[1], *x[2:])).astype(dtype)
-        b = rng.standard_normal((groups * w[0], *w[1:])).astype(dtype)
+        # Tiles begin where vectors of the weights do: within a channel's taps, if these lie so.
+        memory = rng.standard_normal(groups * math.prod(w) + 1).astype(dtype)
+        b = memory[groups - 1 :][: groups * math.prod(w)].reshape(groups * w[0], *w[1:])
         bias = rng.standard_normal(groups * w[1]).astype(dtype)
         options = {"stride": stride, "groups": groups, "method": "col2im"}
         wanted = np.moveaxis(fastconv.conv_transpose(a, b, bias, workers=1, **options), 1, -1)
