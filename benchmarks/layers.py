@@ -110,6 +110,8 @@ CLASSES: dict[str, Layer] = {
     "three_outputs": Layer(1, 64, 3, (128, 128), 4, 2, 1),
     "one_output": Layer(1, 56, 1, (160, 160), 9, 3, 4),
     "few_pixels": Layer(1, 1024, 256, (4, 4), 4, 2, 1),
+    "few_pixels_apart": Layer(1, 512, 256, (14, 14), 2, 2),
+    "one_pixel": Layer(32, 128, 256, (1, 1), 4, 1),
     "one_axis": Layer(1, 256, 128, (1024,), 16, 8, 4),
     "one_channel": Layer(1, 1, 1, (512, 512), 16, 4, 6),
     "dense": _dense(),

@@ -57,9 +57,11 @@ def refuses(problem: Problem, dtype: np.dtype) -> str | None:
 def suits(problem: Problem, dtype: np.dtype) -> bool:
     """Whether "auto" takes this row when it is reached."""
     weights = problem.c_in * (problem.c_out // problem.groups) * math.prod(problem.kernel)
-    pixels = math.prod(problem.batch) * math.prod(problem.spatial_in)
     depth = problem.c_in // problem.groups
-    if weights < LEAST_WEIGHTS or depth < LEAST_DEPTH or pixels > MOST_PIXELS:
+    if weights < LEAST_WEIGHTS or depth < LEAST_DEPTH:
+        return False
+    pixels = math.prod(problem.batch) * math.prod(problem.spatial_in)
+    if pixels > MOST_PIXELS:
         return False
     if problem.kernel[-1] == 1:
         scatter, slower = SINGLE
