@@ -30,8 +30,8 @@ PACKING = 36
 #: of both methods, 16 to 1024 pixels and 64 to 1024 input channels, on one thread and two, ...
 ADDED = (10, -0.07)
 
-#: ... of columns that are stored, since no two taps meet, ...
-STORED = (8, 0.05)
+#: ... where no two taps meet, and columns are stored or added to nothing but the bias, ...
+APART = (8, 0.05)
 
 #: ... and of columns that are no neighbours in the result, with one tap along the last axis.
 SINGLE = (43, 0.05)
@@ -66,7 +66,7 @@ def suits(problem: Problem, dtype: np.dtype) -> bool:
     if problem.kernel[-1] == 1:
         scatter, slower = SINGLE
     elif all(k <= s for k, s in zip(problem.kernel, problem.stride, strict=True)):
-        scatter, slower = STORED
+        scatter, slower = APART
     else:
         scatter, slower = ADDED
     made = multiply_adds(problem) / (pixels * weights)

@@ -422,6 +422,7 @@ cdef Py_ssize_t list_bands(
         Py_ssize_t* places) noexcept nogil:
     """The bands of pixels [first, first + n) in the part's images; how many they are."""
     cdef Py_ssize_t last = c.rank - 1, full = c.n_in[last], n_bands = 0, done = 0, rest, a
+    cdef Py_ssize_t limit
     cdef Band* band
     while done < n:
         band = bands + n_bands
@@ -435,11 +436,12 @@ cdef Py_ssize_t list_bands(
             # As many whole rows as follow each other; they are of one image, or one in each.
             band.rows = (n - done) // full
             if c.band_axis >= 0:
-                a = c.n_in[c.band_axis]
-                band.rows = min(band.rows, a - rest % a)
+                limit = c.n_in[c.band_axis]
+                band.rows = min(band.rows, limit - rest % limit)
             else:
-                a = part.image_lo if rest < part.image_lo else part.image_hi
-                band.rows = min(band.rows, max(1, a - rest))
+                # The part's images and those before it have bands of their own.
+                limit = part.image_lo if rest < part.image_lo else part.image_hi
+                band.rows = min(band.rows, max(1, limit - rest))
         for a in range(last - 1, -1, -1):
             places[n_bands * last + a] = rest % c.n_in[a] * c.stride[a] - c.crop[a]
             rest //= c.n_in[a]
