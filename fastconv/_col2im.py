@@ -78,17 +78,24 @@ def suits(problem: Problem, dtype: np.dtype) -> bool:
 
 def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:
     """What `run` would do."""
+    return explain_columns(problem, dtype, workers, False)
+
+
+def explain_columns(
+    problem: Problem, dtype: np.dtype, workers: int, karatsuba: bool
+) -> dict[str, Any]:
+    """The figures of a method on columns of raw weights."""
     size = COMPUTE[TYPES[dtype.char].compute].itemsize
     tile = _isa.tiles[TYPES[dtype.char].compute]
     images = math.prod(problem.batch)
-    tasks = _columns.count_tasks(problem, workers, tile[0])
-    workers = min(workers, tasks)
+    tasks = _columns.count_tasks(problem, workers, tile[0], karatsuba)
+    used = min(workers, tasks)
     return {
-        "workers": workers,
+        "workers": used,
         "tasks": tasks,
         "tile": (tile[1], 3 * tile[0]),
-        "scratch_bytes": _columns.panel_bytes(problem, images, size)
-        + workers * _columns.worker_bytes(problem, images, tile[0], size),
+        "scratch_bytes": _columns.panel_bytes(problem, images, size, karatsuba)
+        + used * _columns.worker_bytes(problem, images, workers, tile[0], size, karatsuba),
     }
 
 
@@ -101,8 +108,22 @@ def run(
     workers: int | None = None,
 ) -> None:
     """Write the transposed convolution of canonical arrays into `out`; see `_reference.run`."""
+    run_columns(problem, x, w, bias, out, workers, False)
+
+
+def run_columns(
+    problem: Problem,
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray | None,
+    out: np.ndarray,
+    workers: int | None,
+    karatsuba: bool,
+) -> bool:
+    """Compute by columns of raw weights; False if `out` may be wrong, see `_columns.run`."""
     kind = TYPES[out.dtype.char]
-    _columns.run(
+    return _columns.run(
         problem, _isa.kernels, kind.code, kind.compute, _isa.tiles[kind.compute], x,
         np.ascontiguousarray(w), bias_numbers(problem, bias, kind), out, _threads.resolve(workers),
+        karatsuba,
     )

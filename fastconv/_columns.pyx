@@ -45,6 +45,9 @@ cdef enum:
     TURNED_CHANNELS = 64        # ... output channels of a block at most,
     TURNED_BYTES = 1 << 18      # ... and their results
     SHUFFLED_TAPS = 64          # of a pixel at most that are stored one after the other
+    MAX_PANEL = 8               # pixels of a panel
+    PAIR_CHANNELS = 64          # of a task that packs pairs of rows
+    SPLIT_BYTES = 3 * MAX_DEPTH * TALL_VECTORS * 64  # of a tile's weights, their halves and sums
 
 
 cdef struct Columns:
@@ -68,11 +71,15 @@ cdef struct Columns:
     const char* bias
     char* y
     char* panels          # of x: [group][panel of pixels][input channel][pixel]
-    char* scratch         # of one worker: columns, then the bands their pixels are in
+    char* scratch         # of the first worker: columns, then the bands their pixels are in
+    Py_ssize_t worker_bytes  # from one worker's scratch to the next's
+    char* news            # of each worker, whether a sum was Inf or NaN
     Py_ssize_t capacity   # vectors of columns in a block
     Py_ssize_t depth      # input channels that are multiplied at a time
-    Py_ssize_t copied_at  # where copies of weights begin in the scratch of a worker,
+    Py_ssize_t bands_at   # where bands begin in the scratch of a worker,
+    Py_ssize_t copied_at  # ... copies of weights,
     Py_ssize_t turned_at  # ... and turned results
+    bint split            # columns are sums of products with halves of the kernel
     bint once             # one column reaches each result: it is stored, with the bias,
     bint shuffled         # ... pixel by pixel
     Py_ssize_t fills      # tasks that write the bias first, where more are added
@@ -95,6 +102,15 @@ cdef struct Part:
     Py_ssize_t pixel_lo, pixel_hi
 
 
+# Pairs of rows of sums that share a product, see _columns_karatsuba.pxi. A block is some images,
+# with panels of its own for each of the three factors made from x, one after the other.
+cdef struct Pairs:
+    Py_ssize_t n_in                      # rows of x
+    Py_ssize_t even, odd                 # rows of sums
+    Py_ssize_t inner                     # pixels of a row
+    Py_ssize_t images                    # of a block
+
+
 # The columns of a task: runs [lead][turn], each from phase `low` to `high` of one period.
 cdef struct Walk:
     Py_ssize_t base, length, inner       # first column; taps of the axis; columns of one tap
@@ -108,15 +124,6 @@ cdef struct Block:
     Py_ssize_t skip[MAX_TILES]           # ... and how many of another tile come before its own
     Py_ssize_t count[MAX_TILES]
     Py_ssize_t vectors[MAX_TILES]
-
-
-# Rows of pixels that are neighbours along the last axis, one after the other along `band_axis`, and
-# where tap 0 of the first pixel lands.
-cdef struct Band:
-    Py_ssize_t first, count              # the first pixel; pixels of a row,
-    Py_ssize_t rows                      # and how many rows
-    Py_ssize_t image                     # in bytes
-    Py_ssize_t place                     # on the last axis; on the others in a list
 
 
 cdef void pack_pixels(const Columns* c, Py_ssize_t task) noexcept nogil:
@@ -156,52 +163,9 @@ cdef void pack_pixels(const Columns* c, Py_ssize_t task) noexcept nogil:
     )
 
 
-cdef void fill(const Columns* c, Py_ssize_t task) noexcept nogil:
-    """Write the bias of some images' output channels."""
-    cdef Py_ssize_t last = c.rank - 1, width = c.capacity * c.vector
-    cdef Py_ssize_t planes = c.images * c.groups * c.c_out, rows = 1
-    cdef Py_ssize_t plane, channel, row, rest, a, u
-    cdef const void* zeros = c.scratch
-    cdef char* y
-    cdef Store s = one_row()
-    s.source_step = c.size
-    s.lane_step = c.y_step[last]
-    memset(c.scratch, 0, width * c.size)
-    for a in range(c.fill_axes):
-        rows *= c.n_out[a]
-    for plane in range(task * planes // c.fills, (task + 1) * planes // c.fills):
-        channel = plane % (c.groups * c.c_out)
-        for row in range(rows):
-            rest = row
-            y = c.y + (channel * c.y_channel + plane // (c.groups * c.c_out) * c.y_image)
-            for a in range(c.fill_axes - 1, -1, -1):
-                y += rest % c.n_out[a] * c.y_step[a]
-                rest //= c.n_out[a]
-            u = 0
-            while u < c.fill_length:
-                s.n = min(width, c.fill_length - u)
-                c.k.store[c.code](&zeros, c.bias + channel * c.size, y + u * s.lane_step, &s)
-                u += width
-
-
 cdef inline bint channels_last(const Columns* c) noexcept nogil:
     """Whether channels are the neighbours in the result."""
     return c.y_channel == c.size and c.y_step[c.rank - 1] != c.size
-
-
-cdef void fill_pixels(const Columns* c, Py_ssize_t task) noexcept nogil:
-    """Write the bias of all channels, which are neighbours, of some pixels of the result."""
-    cdef Py_ssize_t pixels = c.images, pixel, rest, a
-    cdef char* y
-    for a in range(c.rank):
-        pixels *= c.n_out[a]
-    for pixel in range(task * pixels // c.fills, (task + 1) * pixels // c.fills):
-        rest = pixel
-        y = c.y
-        for a in range(c.rank - 1, -1, -1):
-            y += rest % c.n_out[a] * c.y_step[a]
-            rest //= c.n_out[a]
-        copy_run(y + rest * c.y_image, c.bias, c.groups * c.c_out * c.size)
 
 
 cdef void start_walk(
@@ -234,7 +198,7 @@ cdef void start_walk(
 cdef inline Py_ssize_t past_vector(const Columns* c, Py_ssize_t column) noexcept nogil:
     """How many columns ago an aligned vector of weights began; 0 if rows differ in that."""
     cdef Py_ssize_t bytes = (<uintptr_t> c.w + column * c.size) % (c.vector * c.size)
-    return 0 if c.total % c.vector or bytes % c.size else bytes // c.size
+    return 0 if c.split or c.total % c.vector or bytes % c.size else bytes // c.size
 
 
 cdef void next_block(const Columns* c, Walk* walk, Block* block) noexcept nogil:
@@ -274,6 +238,15 @@ cdef void next_block(const Columns* c, Walk* walk, Block* block) noexcept nogil:
         left -= vectors
 
 
+cdef Py_ssize_t count_panels(const Columns* c, Py_ssize_t pixels) noexcept nogil:
+    """How many panels there are of so many pixels."""
+    cdef Py_ssize_t n = 0
+    while pixels > 0:
+        pixels -= panel_height(c.height, pixels)
+        n += 1
+    return n
+
+
 cdef const void* copy_weights(
         const Columns* c, const char* row, Py_ssize_t depth, Py_ssize_t width) noexcept nogil:
     """Rows of a tile's weights next to each other.
@@ -296,7 +269,8 @@ cdef void multiply(
     While some input channels are multiplied, the next ones' weights are fetched, a row at a time
     between tiles: rows of a power of two of bytes are more than the hardware would foresee.
     """
-    cdef Py_ssize_t ci = 0, calls = 0, depth, width, i, j, m = 0, height, ahead, rows, due
+    cdef Py_ssize_t ci = 0, calls = count_panels(c, n) * block.tiles
+    cdef Py_ssize_t depth, width, i, j, m, height, ahead, rows, due
     cdef const Block* fetched
     cdef const void* row
     cdef Py_ssize_t no_tap = 0, pitch = c.total
@@ -304,9 +278,6 @@ cdef void multiply(
     cdef const char* at
     cdef const char* end
     cdef char* acc
-    while m < n:
-        m += panel_height(c.height, n - m)
-        calls += block.tiles
     while ci < c.c_in:
         depth = min(c.depth, c.c_in - ci)
         fetched, ahead = block, ci + depth
@@ -345,111 +316,12 @@ cdef void multiply(
         ci += depth
 
 
-cdef inline Py_ssize_t row_step(const Columns* c) noexcept nogil:
-    """From a row of a band to the next, in the result."""
-    return c.y_image if c.band_axis < 0 else c.stride[c.band_axis] * c.y_step[c.band_axis]
-
-
-cdef void scatter(
-        const Columns* c, const Part* part, Py_ssize_t group, const char* columns,
-        Py_ssize_t width, Py_ssize_t column, Py_ssize_t count, const Band* bands,
-        const Py_ssize_t* places, Py_ssize_t n_bands) noexcept nogil:
-    """Add columns [column, column + count), of all bands of pixels, to a part of the result.
-
-    From the last pixel to the first: the taps that reach one result come in the order of the
-    kernel then, wherever blocks and tasks begin.
-    """
-    cdef Py_ssize_t last = c.rank - 1, stop = column + count, rest, a, o, t, n, i
-    cdef Py_ssize_t first, end, lowest, highest
-    cdef Py_ssize_t tap[MAX_AXES]
-    # Of one axis the part is a run; otherwise it is some of the rows.
-    cdef Py_ssize_t low = part.out_lo if last == 0 else 0
-    cdef Py_ssize_t length = (part.out_hi if last == 0 else c.n_out[last]) - low
-    cdef const Band* band
-    cdef Rows rows
-    cdef const char* bias = NULL
-    cdef char* y
-    cdef char* to
-    rows.dst_step = row_step(c)
-    while column < stop:
-        rest = column
-        t = rest % c.kernel[last]
-        rest //= c.kernel[last]
-        for a in range(last - 1, -1, -1):
-            tap[a] = rest % c.kernel[a] * c.dilation[a]
-            rest //= c.kernel[a]
-        n = min(c.kernel[last] - t, stop - column)
-        y = c.y + ((group * c.c_out + rest) * c.y_channel + low * c.y_step[last])
-        if c.once:
-            bias = c.bias + (group * c.c_out + rest) * c.size
-        for i in range(n_bands - 1, -1, -1):
-            band = bands + i
-            to = y + band.image
-            first, end = 0, band.rows
-            for a in range(last):
-                o = places[i * last + a] + tap[a]
-                lowest, highest = 0, c.n_out[a]
-                if a == 0:
-                    lowest, highest = part.out_lo, part.out_hi
-                # Those of the rows that are inside: all or none, but along their axis.
-                if a == c.band_axis and band.rows > 1:
-                    first = max(0, ceil_div(lowest - o, c.stride[a]))
-                    end = min(end, ceil_div(highest - o, c.stride[a]))
-                    o += first * c.stride[a]
-                elif not lowest <= o < highest:
-                    end = 0
-                    break
-                to += o * c.y_step[a]
-            if first < end:
-                rows.n = end - first
-                rows.src_step = band.count * width
-                c.k.add[c.compute](
-                    columns + (band.first + first * band.count) * width * c.size, width,
-                    band.count, n, band.place + t * c.dilation[last] - low, c.stride[last],
-                    c.dilation[last], length, &rows, to, c.y_step[last], bias,
-                )
-        columns += n * c.size
-        column += n
-
-
+include "_columns_fill.pxi"
+include "_columns_scatter.pxi"
 include "_columns_turned.pxi"
 include "_columns_shuffled.pxi"
 include "_columns_cut.pxi"
-
-
-cdef Py_ssize_t list_bands(
-        const Columns* c, const Part* part, Py_ssize_t first, Py_ssize_t n, Band* bands,
-        Py_ssize_t* places) noexcept nogil:
-    """The bands of pixels [first, first + n) in the part's images; how many they are."""
-    cdef Py_ssize_t last = c.rank - 1, full = c.n_in[last], n_bands = 0, done = 0, rest, a
-    cdef Py_ssize_t limit
-    cdef Band* band
-    while done < n:
-        band = bands + n_bands
-        rest = first + done
-        band.first = done
-        band.count = min(n - done, full - rest % full)
-        band.rows = 1
-        band.place = rest % full * c.stride[last] - c.crop[last]
-        rest //= full
-        if band.count == full:
-            # As many whole rows as follow each other; they are of one image, or one in each.
-            band.rows = (n - done) // full
-            if c.band_axis >= 0:
-                limit = c.n_in[c.band_axis]
-                band.rows = min(band.rows, limit - rest % limit)
-            else:
-                # The part's images and those before it have bands of their own.
-                limit = part.image_lo if rest < part.image_lo else part.image_hi
-                band.rows = min(band.rows, max(1, limit - rest))
-        for a in range(last - 1, -1, -1):
-            places[n_bands * last + a] = rest % c.n_in[a] * c.stride[a] - c.crop[a]
-            rest //= c.n_in[a]
-        band.image = rest * c.y_image
-        done += band.rows * band.count
-        if part.image_lo <= rest < part.image_hi:
-            n_bands += 1
-    return n_bands
+include "_columns_karatsuba.pxi"
 
 
 cdef void enter_part(
@@ -484,7 +356,7 @@ cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept 
     cdef Py_ssize_t channel = task // slices % shares * cut.channels
     cdef Py_ssize_t group = task // slices // shares % c.groups
     cdef Py_ssize_t most = min(PIXELS, c.pixels), first, n, n_bands, number, i, width
-    cdef Band* bands = <Band*> (c.scratch + most * c.capacity * c.vector * c.size)
+    cdef Band* bands = <Band*> (c.scratch + c.bands_at)
     cdef Py_ssize_t* places = <Py_ssize_t*> (bands + most)
     cdef const char* w = c.w + group * c.c_in * c.total * c.size
     cdef const char* columns
@@ -533,15 +405,20 @@ cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept 
 
 
 cdef void run_task(
-        const Columns* c, const Cut* cut, char* scratch, Py_ssize_t task,
+        const Columns* c, const Pairs* pairs, const Cut* cut, Py_ssize_t worker, Py_ssize_t task,
         Py_ssize_t packs) noexcept nogil:
     """One task with the scratch of the worker that took it: `cut` is for those that multiply."""
     cdef Columns mine = c[0]
     cdef fenv_t caller
     enter_fenv(&caller)
-    mine.scratch = scratch
-    if cut:
+    mine.scratch += worker * c.worker_bytes
+    if cut and pairs:
+        if run_pairs(&mine, pairs, cut, task):
+            c.news[worker] = 1
+    elif cut:
         run_slice(&mine, cut, task)
+    elif task < packs and pairs:
+        pack_pairs(&mine, pairs, task)
     elif task < packs:
         pack_pixels(&mine, task)
     elif channels_last(c):
@@ -551,13 +428,17 @@ cdef void run_task(
     leave_fenv(&caller)
 
 
-cdef bint reaches_once(const Columns* c) noexcept:
-    """Whether each result is reached, and by one tap of one pixel."""
-    cdef Py_ssize_t a, reached
+cdef bint reaches_once(const Columns* c, Py_ssize_t rows, Py_ssize_t taps) noexcept:
+    """Whether each result is reached, and by one tap of one pixel.
+
+    Of the first axis so many rows and taps count.
+    """
+    cdef Py_ssize_t a, n, reached
     for a in range(c.rank):
-        reached = c.kernel[a]
-        if c.n_in[a] > 1:
-            reached = c.n_in[a] * c.stride[a] if c.kernel[a] == c.stride[a] else 0
+        n = rows if a == 0 else c.n_in[a]
+        reached = taps if a == 0 else c.kernel[a]
+        if n > 1:
+            reached = n * c.stride[a] if reached == c.stride[a] else 0
         if c.dilation[a] != 1 or c.crop[a] < 0 or c.crop[a] + c.n_out[a] > reached:
             return False
     return True
@@ -565,20 +446,23 @@ cdef bint reaches_once(const Columns* c) noexcept:
 
 def run(
     problem, kernels, int code, int compute, tuple tile, x, w, bias, y, Py_ssize_t threads,
+    bint karatsuba,
 ):
-    """Compute `y` with at most `threads` threads.
+    """Compute `y` with at most `threads` threads; False if it may be wrong.
 
-    `w` is C-contiguous, `tile` is (lanes of a vector, rows of the tallest tile).
+    It may with `karatsuba`, if a sum was Inf or NaN. `w` is C-contiguous, `tile` is (lanes of a
+    vector, rows of the tallest tile).
     """
     cdef Columns c
     cdef Cut cut
-    cdef Py_ssize_t a, task, tasks, workers, packs, firsts, bytes
+    cdef Pairs pairs
+    cdef const Pairs* halves = NULL
+    cdef Py_ssize_t a, task, tasks, worker, workers, packs, firsts
     cdef Buffer x_buffer = Buffer(x, False)
     cdef Buffer w_buffer = Buffer(w, False)
     cdef Buffer bias_buffer = Buffer(bias, False)
     cdef Buffer y_buffer = Buffer(y, True)
     cdef Memory scratch
-    cdef char* mine
     c.k = kernel_table(kernels)
     c.code, c.compute = code, compute
     c.size = 4 if compute == 0 else 8
@@ -611,39 +495,49 @@ def run(
     c.w = <const char*> w_buffer.view.buf
     c.bias = <const char*> bias_buffer.view.buf
     c.y = <char*> y_buffer.view.buf
-    c.capacity = block_vectors(c.pixels)
-    c.depth = min(MAX_DEPTH, WEIGHT_BYTES // (c.capacity * c.vector * c.size))
     a = c.rank - 1
     # Rows of the result that follow each other are one run.
     c.fill_axes, c.fill_length = a, c.n_out[a]
     while c.fill_axes > 0 and c.y_step[c.fill_axes - 1] == c.fill_length * c.y_step[a]:
         c.fill_axes -= 1
         c.fill_length *= c.n_out[c.fill_axes]
-    tasks = make_cut(problem, threads, c.vector, &cut)
+    tasks = make_cut(problem, threads, c.vector, karatsuba, &cut)
     workers = min(threads, tasks)
-    c.once = reaches_once(&c)
-    c.shuffled = shuffles(&c, &cut)
+    c.split = karatsuba
+    if karatsuba:
+        pairs = make_pairs(problem, c.images, cut.parts)
+        halves = &pairs
+        c.once = reaches_once(&c, pairs.n_in + 1, c.stride[0])
+        c = even_columns(&c, &pairs)
+        packs = c.groups * ceil_div(c.images, pairs.images) * ceil_div(c.c_in, PAIR_CHANNELS)
+    else:
+        c.once = reaches_once(&c, c.n_in[0], c.kernel[0])
+        packs = c.groups * ceil_div(c.pixels, PACK_PIXELS) * ceil_div(c.c_in, PACK_CHANNELS)
+    c.shuffled = not karatsuba and shuffles(&c, &cut)
     c.once = c.once and (c.shuffled or not turns(&c, &cut))
-    packs = c.groups * ceil_div(c.pixels, PACK_PIXELS) * ceil_div(c.c_in, PACK_CHANNELS)
     c.fills = 0 if c.once else workers
     firsts = packs + c.fills
-    bytes = worker_bytes(problem, c.images, c.vector, c.size)
-    c.turned_at = bytes - turned_bytes(problem, c.images)
-    c.copied_at = c.turned_at - COPIED_BYTES
-    a = panel_bytes(problem, c.images, c.size)
-    scratch = Memory(a + workers * bytes)
+    make_layout(problem, c.images, cut.parts, c.vector, c.size, karatsuba, &c)
+    a = panel_bytes(problem, c.images, c.size, karatsuba)
+    scratch = Memory(a + workers * (c.worker_bytes + 1))
     c.panels = scratch.start
-    mine = c.panels + a
+    c.scratch = c.panels + a
+    c.news = c.scratch + workers * c.worker_bytes
+    memset(c.news, 0, workers)
     with nogil:
         if workers == 1:
             for task in range(firsts):
-                run_task(&c, NULL, mine, task, packs)
+                run_task(&c, halves, NULL, 0, task, packs)
             for task in range(tasks):
-                run_task(&c, &cut, mine, task, packs)
+                run_task(&c, halves, &cut, 0, task, packs)
         else:
             with parallel(num_threads=workers):
                 for task in prange(firsts, schedule="dynamic"):
-                    run_task(&c, NULL, mine + threadid() * bytes, task, packs)
+                    run_task(&c, halves, NULL, threadid(), task, packs)
                 team_barrier()
                 for task in prange(tasks, schedule="dynamic"):
-                    run_task(&c, &cut, mine + threadid() * bytes, task, packs)
+                    run_task(&c, halves, &cut, threadid(), task, packs)
+    for worker in range(workers):
+        if c.news[worker]:
+            return False
+    return True

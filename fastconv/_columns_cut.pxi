@@ -13,17 +13,22 @@ cdef Py_ssize_t block_vectors(Py_ssize_t pixels) noexcept nogil:
         BLOCK_VECTORS // (max(pixels, 1) * TALL_VECTORS), 1, COLUMN_VECTORS // TALL_VECTORS)
 
 
-cdef Py_ssize_t make_cut(problem, Py_ssize_t workers, Py_ssize_t vector, Cut* cut) except -1:
+cdef Py_ssize_t make_cut(
+        problem, Py_ssize_t workers, Py_ssize_t vector, bint karatsuba, Cut* cut) except -1:
     """Share out the columns; how many tasks there are."""
     cdef Py_ssize_t c_out = problem.c_out // problem.groups, groups = problem.groups
     cdef Py_ssize_t taps = 1, a, k, period, inner = 1, tasks
     cut.axis, cut.period, cut.n_phases = 0, 1, 1
     for a, k in enumerate(problem.kernel):
         taps *= k
+        # Halves of a kernel go by channels only.
+        if karatsuba:
+            continue
         period = problem.stride[a] // gcd(problem.stride[a], problem.dilation[a])
         if min(k, period) > cut.n_phases:
             cut.axis, cut.period, cut.n_phases = a, period, min(k, period)
     # One task for each worker: every task goes through all pixels for each block of columns.
+    taps = taps // 2 if karatsuba else taps
     cut.channels = max(ceil_div(MIN_COLUMNS, taps), ceil_div(c_out * groups, workers))
     cut.channels = max(1, min(cut.channels, c_out))
     tasks = groups * ceil_div(c_out, cut.channels)
@@ -37,25 +42,72 @@ cdef Py_ssize_t make_cut(problem, Py_ssize_t workers, Py_ssize_t vector, Cut* cu
     images, n = math.prod(problem.batch), problem.spatial_in[0]
     reach = (problem.kernel[0] - 1) * problem.dilation[0] // problem.stride[0]
     least = ceil_div(LEAST_PART, max(count_pixels(problem, 1) // n, 1))
-    most = images if images > 1 else n // max(least, OVERLAP * reach)
+    most = images if images > 1 else 1 if karatsuba else n // max(least, OVERLAP * reach)
     cut.parts = clip(workers // max(tasks, 1), 1, max(most, 1))
     return tasks * cut.parts
 
 
-def panel_bytes(problem, Py_ssize_t images, Py_ssize_t size):
+cdef inline Py_ssize_t block_rows(const Pairs* p) noexcept nogil:
+    """Pixels of the three factors of one image."""
+    return (p.even + 2 * p.odd) * p.inner
+
+
+cdef Pairs make_pairs(problem, Py_ssize_t images, Py_ssize_t parts) except *:
+    """Rows of sums and blocks of images, at least as many as there are parts."""
+    cdef Pairs p
+    p.n_in = problem.spatial_in[0]
+    p.even = p.n_in // 2 + 1
+    p.odd = ceil_div(p.n_in, 2)
+    p.inner = count_pixels(problem, 1) // p.n_in
+    p.images = clip(PIXELS // block_rows(&p), 1, max(1, images // parts))
+    return p
+
+
+def count_rows(problem):
+    """Pixels of the factors of one image, where two rows of sums share a product."""
+    cdef Pairs p = make_pairs(problem, 1, 1)
+    return block_rows(&p)
+
+
+def panel_bytes(problem, Py_ssize_t images, Py_ssize_t size, bint karatsuba):
     """Bytes of the copy of x that `run` needs."""
-    return round_up(count_pixels(problem, images) * problem.c_in * size, LINE)
+    cdef Py_ssize_t pixels = count_pixels(problem, images)
+    cdef Pairs p
+    if karatsuba:
+        p = make_pairs(problem, images, 1)
+        pixels = images * block_rows(&p)
+    return round_up(pixels * problem.c_in * size, LINE)
 
 
-def worker_bytes(problem, Py_ssize_t images, Py_ssize_t vector, Py_ssize_t size):
-    """Scratch of one worker."""
-    pixels = count_pixels(problem, images)
-    places = sizeof(Band) + (len(problem.kernel) - 1) * sizeof(Py_ssize_t)
-    columns = block_vectors(pixels) * vector
-    return (
-        round_up(min(pixels, PIXELS) * (columns * size + places), LINE) + COPIED_BYTES
-        + turned_bytes(problem, images)
-    )
+cdef void make_layout(
+        problem, Py_ssize_t images, Py_ssize_t parts, Py_ssize_t vector, Py_ssize_t size,
+        bint karatsuba, Columns* c) except *:
+    """How many columns a block has, and where things are in the scratch of a worker."""
+    cdef Py_ssize_t pixels = count_pixels(problem, images), most = min(pixels, PIXELS)
+    cdef Pairs p
+    if karatsuba:
+        p = make_pairs(problem, images, parts)
+        pixels = most = p.images * block_rows(&p)
+    c.capacity = block_vectors(pixels)
+    # Of both halves of a kernel as many bytes are fetched together.
+    c.depth = min(MAX_DEPTH, WEIGHT_BYTES // ((1 + karatsuba) * c.capacity * vector * size))
+    c.bands_at = most * c.capacity * vector * size
+    c.copied_at = round_up(
+        c.bands_at + most * (
+            sizeof(Band) + (len(problem.kernel) - 1) * <Py_ssize_t> sizeof(Py_ssize_t)), LINE)
+    c.turned_at = c.copied_at + (SPLIT_BYTES if karatsuba else COPIED_BYTES)
+    c.worker_bytes = c.turned_at + turned_bytes(problem, images)
+
+
+def worker_bytes(
+        problem, Py_ssize_t images, Py_ssize_t workers, Py_ssize_t vector, Py_ssize_t size,
+        bint karatsuba):
+    """Scratch of one of at most so many workers."""
+    cdef Columns c
+    cdef Cut cut
+    make_cut(problem, workers, vector, karatsuba, &cut)
+    make_layout(problem, images, cut.parts, vector, size, karatsuba, &c)
+    return c.worker_bytes + 1
 
 
 cdef Py_ssize_t turned_bytes(problem, Py_ssize_t images) except -1:
@@ -64,7 +116,7 @@ cdef Py_ssize_t turned_bytes(problem, Py_ssize_t images) except -1:
     return TURNED_BYTES if images == 1 and problem.kernel[last] >= TURNED_TAPS else 0
 
 
-def count_tasks(problem, Py_ssize_t workers, Py_ssize_t vector):
+def count_tasks(problem, Py_ssize_t workers, Py_ssize_t vector, bint karatsuba):
     """Tasks for at most `workers` threads."""
     cdef Cut cut
-    return make_cut(problem, workers, vector, &cut)
+    return make_cut(problem, workers, vector, karatsuba, &cut)

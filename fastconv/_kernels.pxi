@@ -19,9 +19,10 @@ from fastconv._prefetch cimport prefetch, prefetch_far, prefetch_result
 from fastconv._types cimport (
     DEALT_PARTS, F11, F22, F23, F32, LINE, MAX_ACC, MORE2, MORE4, PARTED, QUAD, SHARED,
     SHARED_BACK, TALL_VECTORS, WAYS1, WAYS2, WAYS4, WOVEN_SOURCES, KernelTable, Load, Run,
-    Product, Rows, Scheme, Stencil, Store, add_fn, deal_fn, depthwise_fn, load_fn, pack_fn, peak_fn,
-    pixels_fn, shuffle_fn, stencil_fn, stencil_last_fn, store_fn, tile_fn, tile_vectors,
-    transform_filter_fn, transform_input_fn, transform_output_fn, weave_fn, woven_sums,
+    Product, Rows, Scheme, Stencil, Store, add_fn, deal_fn, depthwise_fn, join_fn, load_fn, pack_fn,
+    peak_fn, pixels_fn, shuffle_fn, split_fn, stencil_fn, stencil_last_fn, store_fn, tile_fn,
+    tile_vectors, transform_filter_fn, transform_input_fn, transform_output_fn, weave_fn,
+    woven_sums,
 )
 
 cdef enum:
@@ -223,6 +224,7 @@ include "_kernels_load.pxi"
 include "_kernels_store.pxi"
 include "_kernels_add.pxi"
 include "_kernels_shuffle.pxi"
+include "_kernels_karatsuba.pxi"
 include "_kernels_depthwise.pxi"
 include "_kernels_pixels.pxi"
 include "_kernels_stencil.pxi"

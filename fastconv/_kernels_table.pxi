@@ -85,6 +85,8 @@ cdef void fill_shared(
 
 cdef void fill_float(Py_ssize_t compute, float_t* tag) noexcept:
     """What there is for float32 and float64 only."""
+    kernels.split_weights[compute] = <split_fn> split_weights[float_t]
+    kernels.join_products[compute] = <join_fn> join_products[float_t]
     kernels.deal[compute] = <deal_fn> deal[float_t]
     kernels.transform_input[compute] = <transform_input_fn> transform_input[float_t]
     kernels.transform_filter[compute] = <transform_filter_fn> transform_filter[float_t]

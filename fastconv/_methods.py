@@ -2,8 +2,9 @@
 
 A row is a module with `refuses` (why it cannot do a problem, or None), `suits` (whether "auto"
 wants it if it can; asked first, as it is the quicker answer), `run`, and `explain` (what `run`
-would do, in figures). A row that is not made for every value of the operands also has `check`,
-which raises for those where the method is forced; under "auto" its `run` must find its own way.
+would do, in figures). A row of `SPREADING` adds operands before it multiplies them, which would
+spread Inf and NaN: where it is forced these are an error, under "auto" its `run` must find its own
+way.
 The last row takes everything.
 A new method is one file and one row here.
 """
@@ -14,15 +15,17 @@ from types import ModuleType
 
 import numpy as np
 
-from . import _col2im, _direct, _reference, _winograd
+from . import _col2im, _direct, _karatsuba, _reference, _winograd
 from ._problem import Problem
 
 METHODS: dict[str, ModuleType] = {
+    "karatsuba": _karatsuba,
     "col2im": _col2im,
     "winograd": _winograd,
     "direct": _direct,
     "reference": _reference,
 }
+SPREADING = (_karatsuba, _winograd)
 
 
 def choose(method: str, problem: Problem, dtype: np.dtype) -> ModuleType:
@@ -46,8 +49,17 @@ def check(
     method: str, row: ModuleType, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None
 ) -> None:
     """Raise if a forced method does not take these values."""
-    if method != "auto" and hasattr(row, "check"):
-        row.check(x, w, bias)
+    if method == "auto" or row not in SPREADING:
+        return
+    for name, array in (("x", x), ("w", w), ("bias", bias)):
+        if array is None or array.size == 0:
+            continue
+        # Both extremes are NaN where one element is.
+        if not (np.isfinite(array.min()) and np.isfinite(array.max())):
+            raise ValueError(
+                f"method={method!r} cannot take {name}: it holds Inf or NaN, which the method's "
+                "transforms would spread"
+            )
 
 
 def name(row: ModuleType) -> str:

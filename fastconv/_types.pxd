@@ -229,6 +229,16 @@ ctypedef void (*shuffle_fn)(
     Py_ssize_t taps, const Py_ssize_t* offsets, const void* bias, char* dst,
     Py_ssize_t dst_step) noexcept nogil
 
+# Rows of weights told apart: those of a channel are two halves of `half` numbers. For k < depth and
+# u < width, number first + u of the first halves of all channels, one after the other, is a, that
+# of the second ones b; dst[k*width + u] = b, a + b goes `point_step` behind it, a twice as far.
+ctypedef void (*split_fn)(
+    const void* src, Py_ssize_t src_step, Py_ssize_t depth, Py_ssize_t half, Py_ssize_t first,
+    Py_ssize_t width, void* dst, Py_ssize_t point_step) noexcept nogil
+
+# Add n numbers, whole vectors, to two others each; returns whether a sum is Inf or NaN.
+ctypedef bint (*join_fn)(void* even, const void* both, void* odd, Py_ssize_t n) noexcept nogil
+
 # Results of n groups of one channel, lanes along the groups: for r < count and j < n,
 #
 #   (dst + r*dst_step)[j] = sum over t < taps of weights[t][j] * (rows[t] + r*row_step)[j] + bias[j]
@@ -261,6 +271,8 @@ cdef struct KernelTable:
     store_fn store[N_TYPES]
     add_fn add[N_COMPUTE]
     shuffle_fn shuffle[N_COMPUTE]
+    split_fn split_weights[N_FLOATS]
+    join_fn join_products[N_FLOATS]
     deal_fn deal[N_FLOATS]
     transform_input_fn transform_input[N_FLOATS]
     transform_filter_fn transform_filter[N_FLOATS]

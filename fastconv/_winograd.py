@@ -90,19 +90,6 @@ def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:
     }
 
 
-def check(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None) -> None:
-    """Raise where an operand of a forced call holds Inf or NaN: transforms would spread it."""
-    for name, array in (("x", x), ("w", w), ("bias", bias)):
-        if array is None or array.size == 0:
-            continue
-        # Both extremes are NaN where one element is.
-        if not (np.isfinite(array.min()) and np.isfinite(array.max())):
-            raise ValueError(
-                f"method='winograd' cannot take {name}: it holds Inf or NaN, which the method's "
-                "transforms would spread"
-            )
-
-
 def run(
     problem: Problem,
     x: np.ndarray,

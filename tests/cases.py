@@ -93,10 +93,10 @@ def expected(case, dtype):
 
 
 def may_refuse(case, method):
-    """Two choose their problems; direct only lacks room for tens of thousands of taps."""
+    """Three choose their problems; direct only lacks room for tens of thousands of taps."""
     if method == "direct":
         return case.id.endswith("many-taps")
-    return method in ("col2im", "winograd")
+    return method in ("col2im", "winograd", "karatsuba")
 
 
 def attempt(case, operands, method, **options):

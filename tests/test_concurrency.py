@@ -239,7 +239,8 @@ def libm():
     return ctypes.CDLL(name) if name else ctypes.cdll.msvcrt
 
 
-@pytest.mark.parametrize("method", ("auto", "direct", "col2im", "winograd", "reference"))
+@pytest.mark.parametrize(
+    "method", ("auto", "direct", "col2im", "winograd", "karatsuba", "reference"))
 @pytest.mark.parametrize("dtype", ("float32", "float64", "complex64", "float16", "int32"))
 def test_floating_point_environment(dtype, method):
     # The rounding mode, and whether subnormals are numbers, in the calling thread. Sticky flags

@@ -21,10 +21,10 @@ def rng():
 
 
 def each_method(x, w, bias=None, **options):
-    """``(name, result)`` of every method; two may say that a problem is not for them."""
+    """``(name, result)`` of every method; three may say that a problem is not for them."""
     for method in ("auto", "direct", "reference"):
         yield method, conv_transpose(x, w, bias, method=method, **options)
-    for method in ("col2im", "winograd"):
+    for method in ("col2im", "winograd", "karatsuba"):
         try:
             result = conv_transpose(x, w, bias, method=method, **options)
         except ValueError as error:
@@ -628,7 +628,7 @@ for dtype, at_end in itertools.product(("f4", "f8", "f2", "c8", "u1"), (False, T
         options = {"stride": (3, stride), "padding": (0, padding)}
         desired = conv_transpose(x, w, bias, method="reference", **options)
         for last, method in itertools.product(
-            (False, True), ("auto", "direct", "col2im", "winograd")
+            (False, True), ("auto", "direct", "col2im", "winograd", "karatsuba")
         ):
             if dtype == "u1" and method != "auto":
                 continue
@@ -641,7 +641,7 @@ for dtype, at_end in itertools.product(("f4", "f8", "f2", "c8", "u1"), (False, T
                     *args, out=out, method=method, channel_axis=-1 if last else 1, **options
                 )
             except ValueError as error:
-                assert method in ("col2im", "winograd"), error
+                assert method in ("col2im", "winograd", "karatsuba"), error
                 assert "cannot do this problem" in str(error), error
                 continue
             result = np.moveaxis(out, -1, 1) if last else out
@@ -806,6 +806,7 @@ def test_long_kernels_and_long_signals_agree_between_methods(c_in, c_out, length
     results = dict(each_method(x, w, stride=stride))
     # The bound is for sums of the products themselves.
     results.pop("winograd", None)
+    results.pop("karatsuba", None)
     for result in results.values():
         assert_within(result, desired, bound)
     assert "col2im" in results or c_out * k < 64

@@ -43,7 +43,8 @@ def resident():
 SLACK = 1 << 20
 
 
-@pytest.mark.parametrize("method", ("auto", "direct", "col2im", "winograd", "reference"))
+@pytest.mark.parametrize(
+    "method", ("auto", "direct", "col2im", "winograd", "karatsuba", "reference"))
 def test_inputs_are_unchanged(method):
     for case in SAMPLE:
         for dtype in ("float32", "float16", "complex128", "int16"):
@@ -78,7 +79,7 @@ def test_references_do_not_leak(method):
     assert after[-1] < before[-1] + 50
 
 
-@pytest.mark.parametrize("method", ("direct", "col2im", "winograd", "auto"))
+@pytest.mark.parametrize("method", ("direct", "col2im", "winograd", "karatsuba", "auto"))
 def test_no_cache_grows(run_python, method):
     # Some shapes, of each method that "auto" takes, then 300 new ones that are no larger: the peak
     # stays.
@@ -92,7 +93,7 @@ def call(i, channels):
     try:
         fastconv.conv_transpose(x, w, stride=2, padding=1, method=sys.argv[1])
     except ValueError as error:
-        assert sys.argv[1] == "col2im" and "cannot do this problem" in str(error)
+        assert sys.argv[1] in ("col2im", "karatsuba") and "cannot do this problem" in str(error)
 
 for i in range(5, 306, 10):
     call(i, 64)

@@ -185,7 +185,8 @@ def test_when_auto_takes_it(dtype, isa):
     assert chosen((1, 64, 128, 128), (64, 32, 3, 3), dtype, groups=4, **layer) == "direct"
     # ... enough pixels for the transform of the weights ...
     assert chosen((1, 256, 32, 24), (256, 256, 4, 4), dtype, **strided) == "winograd"
-    assert chosen((1, 256, 14, 14), (256, 256, 4, 4), dtype, **strided) == "col2im"
+    assert chosen((1, 256, 11, 11), (256, 256, 3, 3), dtype, **layer) == "col2im"
+    assert chosen((1, 256, 14, 14), (256, 256, 4, 4), dtype, **strided) == "karatsuba"
     assert chosen((1, 64, 24, 24), (64, 64, 4, 4), dtype, **strided) == "direct"
     # ... in rows that are long enough, or of images that are enough ...
     assert chosen((1, 64, 64, 64), (64, 64, 4, 4), dtype, **strided) == "winograd"

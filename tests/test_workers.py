@@ -26,7 +26,7 @@ ODD = [
     )
 ]
 DTYPES = ("float32", "float64", "complex64", "complex128", "float16")
-METHODS = ("direct", "col2im", "winograd", "auto")
+METHODS = ("direct", "col2im", "winograd", "karatsuba", "auto")
 
 
 def by_id(case):
@@ -63,7 +63,7 @@ def test_workers_agnosticism(case, method):
                 identical(attempt(case, operands, method, workers=workers), one)
 
 
-@pytest.mark.parametrize("method", ("direct", "col2im", "winograd"))
+@pytest.mark.parametrize("method", ("direct", "col2im", "winograd", "karatsuba"))
 @pytest.mark.parametrize("case", LAYERS[::3], ids=by_id)
 def test_workers_agnosticism_in_each_instruction_set(case, method, isa):
     operands = random_operands(case, "float32")
@@ -73,7 +73,7 @@ def test_workers_agnosticism_in_each_instruction_set(case, method, isa):
             identical(attempt(case, operands, method, workers=workers), one)
 
 
-@pytest.mark.parametrize("method", ("direct", "col2im", "winograd"))
+@pytest.mark.parametrize("method", ("direct", "col2im", "winograd", "karatsuba"))
 @pytest.mark.parametrize(
     "case", [c for c in [*LAYERS, *ODD] if c.channel_axis == 1], ids=by_id
 )
@@ -164,7 +164,7 @@ def test_alignment_of_weights_agnosticism(dtype, isa):
                 )
 
 
-@pytest.mark.parametrize("method", ("direct", "col2im", "winograd"))
+@pytest.mark.parametrize("method", ("direct", "col2im", "winograd", "karatsuba"))
 @pytest.mark.parametrize(
     "name", ("layer-pose_1", "layer-dcgan_2", "layer-hifigan_1", "layer-compress_k5",
              "layer-depthwise_up", "layer-istft", "layer-fsrcnn_x3", "layer-unet3d_up")
@@ -221,7 +221,7 @@ def test_out_may_overlap_an_operand(which, method):
         try:
             wanted = fastconv.conv_transpose(**kept, padding=1, method=method)
         except ValueError as error:
-            assert method in ("col2im", "winograd")
+            assert method in ("col2im", "winograd", "karatsuba")
             assert "cannot do this problem" in str(error)
             return
         out = memory[:288].reshape(2, 4, 6, 6)

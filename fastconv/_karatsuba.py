@@ -1,0 +1,93 @@
+"""The karatsuba method: col2im with three products in the place of four, for even kernels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from . import _col2im, _columns, _direct, _winograd
+from ._plan import multiply_adds
+from ._problem import Problem
+
+#: Pixels of the three factors of an image, for which a block of columns has room.
+MOST_ROWS = 2048
+
+#: "auto" takes this method from this many input channels of a group on, and up to this many pixels
+#: where minimal filtering of both axes suits.
+LEAST_DEPTH = 192
+FILTERED_PIXELS = 448
+
+#: What it spends beyond its products, in multiply-adds: on two weights, whose sum it makes and
+#: copies, on an element of x, and on adding one column. A fit to timings of all methods, 16 to 1000
+#: pixels and 64 to 1024 channels, on one thread and two, with AVX-512 and AVX2.
+SPLITTING = 14
+PAIRING = 120
+ADDING = 10
+
+#: Halves of kernels are told apart by runs of so many numbers at least.
+RUN = 4
+
+
+def refuses(problem: Problem, dtype: np.dtype) -> str | None:
+    """Why this method cannot do a problem, or None."""
+    reason = _col2im.refuses(problem, dtype)
+    if reason is not None:
+        return reason
+    kernel, stride, n = problem.kernel[0], problem.stride[0], problem.spatial_in[0]
+    if kernel != 2 * stride or problem.dilation[0] != 1:
+        return (
+            f"along the first axis the kernel must be twice as long as the stride, without "
+            f"dilation; they are {kernel} and {stride}, dilation {problem.dilation[0]}"
+        )
+    if n < 2:
+        return f"x must have two positions or more along the first axis, not {n}"
+    columns = problem.c_out // problem.groups * math.prod(problem.kernel) // 2
+    if columns < _col2im.LEAST_COLUMNS:
+        return (
+            f"half of the kernels of a group have {columns} columns (output channels x taps), "
+            f"fewer than {_col2im.LEAST_COLUMNS}"
+        )
+    if _columns.count_rows(problem) > MOST_ROWS:
+        return f"an image has too many pixels, {math.prod(problem.spatial_in)}"
+    return None
+
+
+def suits(problem: Problem, dtype: np.dtype) -> bool:
+    """Whether "auto" takes this row when it is reached."""
+    depth = problem.c_in // problem.groups
+    half = math.prod(problem.kernel) // 2
+    if depth < LEAST_DEPTH or half % RUN or refuses(problem, dtype) is not None:
+        return False
+    images = math.prod(problem.batch)
+    pixels = images * math.prod(problem.spatial_in)
+    columns = problem.c_out // problem.groups * half
+    # Of each pair of weights: products, and what the other methods make and spend.
+    factors = images * _columns.count_rows(problem) + SPLITTING + PAIRING * pixels / columns
+    made = multiply_adds(problem) / (problem.c_in * columns)
+    return (
+        factors <= 2 * pixels
+        and factors + ADDING * pixels / depth <= made + 2 * _col2im.PACKING
+        and (pixels <= FILTERED_PIXELS or not _winograd.suits(problem, dtype))
+    )
+
+
+def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:
+    """What `run` would do."""
+    return _col2im.explain_columns(problem, dtype, workers, True)
+
+
+def run(
+    problem: Problem,
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray | None,
+    out: np.ndarray,
+    workers: int | None = None,
+) -> None:
+    """Write the transposed convolution of canonical arrays into `out`; see `_reference.run`."""
+    if not _col2im.run_columns(problem, x, w, bias, out, workers, True):
+        # Inf or NaN in an operand, or a difference that overflowed: products one by one then, so
+        # that they are where the definition has them.
+        _direct.run(problem, x, w, bias, out, workers)

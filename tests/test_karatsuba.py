@@ -1,0 +1,327 @@
+"""The karatsuba method: what it takes, when "auto" takes it, its exactness, errors and fallback.
+
+The catalogue is run through it in test_exact and its neighbours; here are rows of odd and even
+numbers, halves of kernels of all lengths, blocks of images, and the thresholds.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import reference
+
+import fastconv
+from fastconv import _api, _columns, _karatsuba, _problem, _winograd
+
+FLOATS = ("float32", "float64")
+
+LAYERS = {
+    # x, w and arguments. Even and odd numbers of rows, halves of 8, 4, 16 and other numbers.
+    "1d-k16-s8": ((1, 12, 33), (12, 20, 16), {"stride": 8, "padding": 4}),
+    "1d-k8-s4": ((3, 9, 8), (9, 40, 8), {"stride": 4, "padding": 1}),
+    "1d-k4-s2": ((2, 7, 12), (7, 33, 4), {"stride": 2}),
+    "1d-k2-s1": ((1, 5, 9), (5, 49, 2), {"padding": 1}),
+    "1d-k20-s10": ((1, 5, 6), (5, 11, 20), {"stride": 10, "padding": 5}),
+    "1d-k6-s3-odd": ((5, 4, 7), (4, 21, 6), {"stride": 3, "padding": ((0, 2),)}),
+    "two-rows": ((1, 8, 2, 3), (8, 10, 4, 4), {"stride": 2, "padding": 1}),
+    "three-rows": ((1, 8, 3, 2), (8, 10, 4, 4), {"stride": 2, "padding": 1}),
+    "k4-s2": ((2, 30, 8, 8), (30, 25, 4, 4), {"stride": 2, "padding": 1}),
+    "k4-s2-odd": ((3, 10, 7, 5), (10, 18, 4, 4), {"stride": 2, "padding": ((1, 2), (0, 3))}),
+    "k4x3-s2x1": ((1, 6, 6, 9), (6, 22, 4, 3), {"stride": (2, 1), "padding": 1}),
+    "k4x1-s2x1": ((1, 6, 6, 9), (6, 22, 4, 1), {"stride": (2, 1)}),
+    "k4x5-d1x2": ((1, 6, 5, 9), (6, 7, 4, 5), {"stride": (2, 3), "dilation": (1, 2)}),
+    "k8-s4": ((1, 9, 5, 6), (9, 12, 8, 8), {"stride": 4, "padding": 2}),
+    "k2x2-s1x2": ((1, 9, 5, 6), (9, 40, 2, 2), {"stride": (1, 2)}),
+    "negative-crop": ((1, 9, 6, 6), (9, 12, 4, 4), {"stride": 2, "padding": -1}),
+    "output-padding": ((1, 9, 6, 6), (9, 12, 4, 4), {"stride": 2, "output_padding": 1}),
+    "3d": ((2, 5, 4, 3, 5), (5, 6, 4, 4, 4), {"stride": 2, "padding": 1}),
+    "3d-apart": ((1, 5, 5, 3, 4), (5, 16, 4, 2, 2), {"stride": 2}),
+    "groups": ((2, 12, 6, 5), (12, 14, 4, 4), {"stride": 2, "padding": 1, "groups": 3}),
+    # Blocks of several images, the last one of fewer; more input channels than fit into one.
+    "blocks-of-images": ((67, 6, 4, 6), (6, 16, 4, 4), {"stride": 2, "padding": 1}),
+    "deep": ((1, 300, 3, 3), (300, 9, 4, 4), {"stride": 2}),
+    "many-columns": ((1, 6, 30, 20), (6, 90, 4, 4), {"stride": 2, "padding": 1}),
+}
+
+#: A layer that "auto" gives to this method, and its arguments.
+AUTO = ((1, 256, 9, 8), (256, 128, 4, 4), {"stride": 2, "padding": 1})
+
+
+def integers(layer, dtype, seed=1):
+    """``(x, w, bias)``: small integers."""
+    rng = np.random.default_rng(seed)
+    x, w, arguments = layer
+    shapes = x, w, (w[1] * arguments.get("groups", 1),)
+    return [rng.integers(-4, 5, shape).astype(dtype) for shape in shapes]
+
+
+def normal(layer, dtype, seed=1):
+    rng = np.random.default_rng(seed)
+    x, w, _ = layer
+    return rng.standard_normal(x).astype(dtype), rng.standard_normal(w).astype(dtype)
+
+
+def problem_of(layer):
+    x, w, arguments = layer
+    geometry = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | arguments
+    return _problem.make_problem(
+        x, w, geometry["stride"], geometry["padding"], geometry.get("output_padding", 0), None,
+        geometry["dilation"], geometry["groups"], 1,
+    )
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", LAYERS)
+def test_exact(name, dtype, isa):
+    x, w, bias = integers(LAYERS[name], dtype)
+    options = LAYERS[name][2]
+    wanted = fastconv.conv_transpose(x, w, bias, **options, method="direct")
+    for workers, last in itertools.product((1, 2, 5), (False, True)):
+        # What was there before must not shine through, nor what is beside be touched.
+        shape = np.moveaxis(wanted, 1, -1).shape if last else wanted.shape
+        memory = np.full([n + 2 for n in shape], np.nan, dtype)
+        out = memory[(slice(1, -1),) * len(shape)]
+        fastconv.conv_transpose(
+            np.moveaxis(x, 1, -1).copy() if last else x, w, bias, **options, workers=workers,
+            method="karatsuba", channel_axis=-1 if last else 1, out=out,
+        )
+        np.testing.assert_array_equal(np.moveaxis(out, -1, 1) if last else out, wanted)
+        assert np.isnan(memory).sum() == memory.size - out.size
+        y = fastconv.conv_transpose(
+            x, w, bias, **options, workers=workers, method="karatsuba",
+            out=np.full_like(wanted, np.nan),
+        )
+        np.testing.assert_array_equal(y, wanted)
+
+
+@pytest.mark.parametrize(
+    "name", ("1d-k16-s8", "k4-s2", "k4-s2-odd", "3d", "groups", "blocks-of-images", "deep"))
+def test_same_bits(name, isa):
+    # For any team, batch and layout: how work is cut changes no sum.
+    x, w = normal(LAYERS[name], "float32")
+    arguments = LAYERS[name][2] | {"method": "karatsuba"}
+    wanted = fastconv.conv_transpose(x, w, **arguments, workers=1)
+    for workers in (2, 3, 8, 64):
+        y = fastconv.conv_transpose(x, w, **arguments, workers=workers)
+        assert y.tobytes() == wanted.tobytes()
+    for images in (1, 5, 64):
+        batch = np.concatenate([x[:1]] * images)
+        for image in fastconv.conv_transpose(batch, w, **arguments):
+            assert image.tobytes() == wanted[0].tobytes()
+    last = fastconv.conv_transpose(
+        np.moveaxis(x, 1, -1).copy(), w, **arguments, channel_axis=-1)
+    assert np.moveaxis(last, -1, 1).tobytes() == wanted.tobytes()
+    for change in (np.asfortranarray, lambda a: np.repeat(a, 2, axis=-1)[..., ::2]):
+        y = fastconv.conv_transpose(change(x), change(w), **arguments)
+        assert y.tobytes() == wanted.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("taken", "refused", "reason"),
+    [
+        (((1, 2, 9), (2, 16, 4), {"stride": 2}), ((1, 2, 9), (2, 16, 5), {"stride": 2}),
+         "twice as long as the stride, without dilation; they are 5 and 2, dilation 1"),
+        (((1, 2, 9), (2, 16, 4), {"stride": 2}),
+         ((1, 2, 9), (2, 16, 4), {"stride": 2, "dilation": 3}), "4 and 2, dilation 3"),
+        (((1, 2, 2), (2, 16, 4), {"stride": 2}), ((1, 2, 1), (2, 16, 4), {"stride": 2}),
+         "two positions or more along the first axis, not 1"),
+        (((1, 2, 3), (2, 8, 4), {"stride": 2}), ((1, 2, 3), (2, 7, 4), {"stride": 2}),
+         "half of the kernels of a group have 14 columns"),
+        # Of 1364 rows there are 683 sums of even ones, and 682 of odd ones need two factors.
+        (((1, 2, 1364), (2, 8, 4), {"stride": 2}), ((1, 2, 1365), (2, 8, 4), {"stride": 2}),
+         "an image has too many pixels, 1365"),
+        (((1, 2, 3), (2, 8, 4), {"stride": 2}), ((1, 0, 3), (0, 8, 4), {"stride": 2}),
+         "no input channels"),
+    ],
+)
+def test_what_it_takes(taken, refused, reason):
+    x, w, arguments = taken
+    y = fastconv.conv_transpose(np.ones(x), np.ones(w), **arguments, method="karatsuba")
+    wanted = fastconv.conv_transpose(np.ones(x), np.ones(w), **arguments, method="direct")
+    np.testing.assert_array_equal(y, wanted)
+    x, w, arguments = refused
+    with pytest.raises(ValueError, match=f"^method='karatsuba' cannot do this problem: .*{reason}"):
+        fastconv.conv_transpose(np.ones(x), np.ones(w), **arguments, method="karatsuba")
+
+
+@pytest.mark.parametrize("dtype", ("float16", "complex64", "int32", "longdouble"))
+def test_types_it_does_not_take(dtype):
+    x, w = np.ones((1, 4, 9), dtype), np.ones((4, 16, 4), dtype)
+    with pytest.raises(ValueError, match=f"takes float32 and float64, not {np.dtype(dtype)}"):
+        fastconv.conv_transpose(x, w, stride=2, method="karatsuba")
+
+
+def chosen(x, w, dtype="float32", **arguments):
+    return _api.explain(x, w, dtype, **arguments)["method"]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_when_auto_takes_it(dtype, isa):
+    padded = {"stride": 2, "padding": 1}
+    # The layers it was made for: vocoders, generators, decoders of poses.
+    assert chosen((1, 512, 128), (512, 256, 16), dtype, stride=8, padding=4) == "karatsuba"
+    assert chosen((1, 512, 8, 8), (512, 256, 4, 4), dtype, **padded) == "karatsuba"
+    assert chosen((1, 256, 8, 6), (256, 256, 4, 4), dtype, **padded) == "karatsuba"
+    # 28 instead of 32 products do not pay for 4 x 4, nor 84 instead of 98 for 7 x 7 ...
+    assert chosen((1, 512, 4, 4), (512, 256, 4, 4), dtype, **padded) == "col2im"
+    assert chosen((1, 512, 7, 7), (512, 256, 4, 4), dtype, **padded) == "col2im"
+    # ... and of few output channels the work on x counts: 24 saved, of which 14 + 120*64/(8*co).
+    assert chosen((1, 256, 8, 8), (256, 96, 4, 4), dtype, **padded) == "karatsuba"
+    assert chosen((1, 256, 8, 8), (256, 95, 4, 4), dtype, **padded) == "col2im"
+    # Enough input channels ...
+    assert chosen((1, 192, 8, 8), (192, 128, 4, 4), dtype, **padded) == "karatsuba"
+    assert chosen((1, 191, 8, 8), (191, 128, 4, 4), dtype, **padded) == "col2im"
+    assert chosen((1, 384, 8, 8), (384, 128, 4, 4), dtype, groups=2, **padded) == "karatsuba"
+    assert chosen((1, 382, 8, 8), (382, 128, 4, 4), dtype, groups=2, **padded) == "col2im"
+    # ... halves of whole runs ...
+    assert chosen((1, 512, 128), (512, 256, 4), dtype, stride=2) == "col2im"
+    assert chosen((1, 512, 128), (512, 256, 8), dtype, stride=4) == "karatsuba"
+    # ... so few pixels that minimal filtering of the other method is not better ...
+    long = {"dtype": dtype, "stride": 8, "padding": 4}
+    assert chosen((1, 512, 448), (512, 256, 16), **long) == "karatsuba"
+    assert chosen((1, 512, 449), (512, 256, 16), **long) == "winograd"
+    # ... which does not take three axes; there an image fits into a block.
+    assert chosen((1, 256, 10, 10, 10), (256, 128, 4, 4, 4), dtype, **padded) == "karatsuba"
+    assert chosen((1, 256, 12, 12, 12), (256, 128, 4, 4, 4), dtype, **padded) == "direct"
+
+
+def test_auto_leaves_many_cropped_products_to_others():
+    # Of maps of 4 x 4 there are (14 / 16)**2 in the result, and direct makes only those.
+    w = (512, 256, 4, 4)
+    assert chosen((16, 512, 4, 4), w, stride=2) == "karatsuba"
+    assert chosen((16, 512, 4, 4), w, stride=2, padding=1) == "direct"
+
+
+def test_auto_computes_by_it():
+    x, w = normal(AUTO, "float32")
+    assert _karatsuba.suits(problem_of(AUTO), np.dtype("float32"))
+    assert not _winograd.suits(problem_of(AUTO), np.dtype("float32"))
+    auto, forced, direct = (
+        fastconv.conv_transpose(x, w, **AUTO[2], method=m) for m in ("auto", "karatsuba", "direct")
+    )
+    assert auto.tobytes() == forced.tobytes() != direct.tobytes()
+
+
+@pytest.mark.parametrize("special", (np.nan, np.inf, -np.inf))
+@pytest.mark.parametrize("place", (0, 1, 777, "end"))
+@pytest.mark.parametrize("operand", (0, 1))
+def test_auto_keeps_the_rule_for_nan_and_inf(operand, place, special, isa):
+    for dtype, workers in itertools.product(FLOATS, (1, 3)):
+        operands = normal(AUTO, dtype)
+        operands[operand].flat[-1 if place == "end" else place] = special
+        auto = fastconv.conv_transpose(*operands, **AUTO[2], workers=workers)
+        direct = fastconv.conv_transpose(*operands, **AUTO[2], method="direct")
+        np.testing.assert_array_equal(auto, direct)
+        assert not np.isfinite(auto).all()
+        assert np.isfinite(auto).any()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("operand", (0, 1))
+def test_auto_survives_an_overflow(operand, dtype, isa):
+    # Two neighbours add up to more than the type holds; the products do not.
+    operands = normal(AUTO, dtype)
+    big, small = (np.finfo(dtype).max / 1.5).astype(dtype), np.finfo(dtype).eps
+    for i, a in enumerate(operands):
+        a[...] = np.where(a < 0, -1, 1) * (big if i == operand else small / 10000)
+    auto = fastconv.conv_transpose(*operands, **AUTO[2])
+    direct = fastconv.conv_transpose(*operands, **AUTO[2], method="direct")
+    assert np.isfinite(direct).all()
+    np.testing.assert_array_equal(auto, direct)
+
+
+def test_infinite_bias_needs_no_other_method():
+    x, w = normal(AUTO, "float32")
+    bias = np.zeros(128, "float32")
+    bias[3] = np.inf
+    y = fastconv.conv_transpose(x, w, bias, **AUTO[2])
+    assert np.isposinf(y[:, 3]).all()
+    same = fastconv.conv_transpose(x, w, **AUTO[2], method="karatsuba")
+    assert np.delete(y, 3, axis=1).tobytes() == np.delete(same, 3, axis=1).tobytes()
+
+
+@pytest.mark.parametrize("special", (np.nan, np.inf, -np.inf))
+@pytest.mark.parametrize("name", ("x", "w", "bias"))
+def test_forced_it_raises_for_nan_and_inf(name, special):
+    operands = dict(zip(("x", "w", "bias"), integers(LAYERS["k4-s2"], "float32"), strict=True))
+    operands[name].flat[-1] = special
+    options = LAYERS["k4-s2"][2]
+    out = np.full_like(fastconv.conv_transpose(**operands, **options), 7)
+    with pytest.raises(ValueError, match=f"^method='karatsuba' cannot take {name}: .*Inf or NaN"):
+        fastconv.conv_transpose(**operands, **options, method="karatsuba", out=out)
+    assert (out == 7).all()
+
+
+@pytest.mark.parametrize("data", ("normal", "rectified"))
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", ("1d-k16-s8", "1d-k8-s4", "k4-s2", "k8-s4", "3d", "deep"))
+def test_error_is_at_most_four_times_that_of_direct(name, dtype, data):
+    # What "auto" promises, for the greatest error and the root of the mean square.
+    x, w = normal(LAYERS[name], dtype)
+    if data == "rectified":
+        x = np.maximum(x, 0)
+    exact = reference.conv_transpose(
+        x.astype(np.longdouble), w.astype(np.longdouble), **LAYERS[name][2])
+    error = {
+        method: np.abs(fastconv.conv_transpose(x, w, **LAYERS[name][2], method=method) - exact)
+        for method in ("karatsuba", "direct")
+    }
+    assert error["karatsuba"].max() <= 4 * error["direct"].max()
+    assert (error["karatsuba"] ** 2).mean() <= 16 * (error["direct"] ** 2).mean()
+
+
+# y = A ((G g) * (B d)) of inputs 2i - 1, 2i, 2i + 1 and the taps of inputs 2i + 1 - a, 2i - a.
+B = np.array([[1, -1, 0], [0, 1, 0], [0, -1, 1]])
+G = np.array([[0, 1], [1, 1], [1, 0]])
+A = np.array([[1, 1, 0], [0, 1, 1]])
+
+
+def test_identity():
+    for i, j in itertools.product(range(3), range(2)):
+        # Output a takes tap j from input 2i + a - j, number a + 1 - j of the three.
+        assert (A @ (G[:, j] * B[:, i])).tolist() == [a + 1 - j == i for a in range(2)]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("spread", (0, 12), ids=("normal", "wide-range"))
+def test_error_bound(spread, dtype, isa):
+    # Each of the three is a sum of c_in products of two sums of at most two numbers.
+    rng = np.random.default_rng(3)
+    c_in, n = 50, 14
+    x = rng.standard_normal((1, c_in, n))
+    w = rng.standard_normal((c_in, 16, 2))
+    x, w = ((v * np.exp2(rng.integers(-spread, spread + 1, v.shape))).astype(dtype) for v in (x, w))
+    y = fastconv.conv_transpose(x, w, method="karatsuba")
+    exact = reference.conv_transpose(x.astype(np.longdouble), w.astype(np.longdouble))
+    padded = np.pad(np.abs(x[0].astype(float)), ((0, 0), (1, 2)))
+    weights = np.abs(w.astype(float)) @ np.abs(G).T
+    for i in range(n // 2):
+        window = padded[:, 2 * i : 2 * i + 3] @ np.abs(B).T
+        scale = (weights * window[:, None]).sum(0) @ np.abs(A).T
+        difference = np.abs(y[0, :, 2 * i : 2 * i + 2] - exact[0, :, 2 * i : 2 * i + 2])
+        assert (difference <= (c_in + 8) * np.finfo(dtype).eps * scale).all()
+
+
+@pytest.mark.parametrize("workers", (1, 2, 5, 64))
+@pytest.mark.parametrize("name", LAYERS)
+def test_scratch_is_bounded(name, workers):
+    # 4 MiB a worker, and for one copy of x three factors of half of its rows, and one row more.
+    problem = problem_of(LAYERS[name])
+    images, inner = LAYERS[name][0][0], np.prod(LAYERS[name][0][3:], dtype=int)
+    for size, vector in itertools.product((4, 8), (16, 32, 64)):
+        assert 0 < _columns.worker_bytes(
+            problem, images, workers, vector // size, size, True) <= 4 << 20
+        numbers = problem.c_in * images * (3 * problem.spatial_in[0] + 3) // 2 * inner
+        assert _columns.panel_bytes(problem, images, size, True) <= numbers * size + 64
+        assert _columns.count_tasks(problem, workers, vector // size, True) >= 1
+
+
+def test_tasks_share_out_channels_and_images():
+    # At most as many as have 48 columns of a half; then images.
+    one = _problem.make_problem((1, 64, 8, 8), (64, 64, 4, 4), 2, 1, 0, None, 1, 1, 1)
+    many = _problem.make_problem((8, 64, 8, 8), (64, 64, 4, 4), 2, 1, 0, None, 1, 1, 1)
+    for problem, tasks in ((one, {1: 1, 2: 2, 3: 3, 64: 11}), (many, {1: 1, 2: 2, 22: 22, 64: 55})):
+        for workers, n in tasks.items():
+            assert _columns.count_tasks(problem, workers, 16, True) == n
