@@ -10,31 +10,33 @@ import numpy as np
 from . import _columns, _isa, _threads, _winograd
 from ._direct import COMPUTE, bias_numbers
 from ._dtypes import TYPES
-from ._plan import multiply_adds
+from ._plan import lane_products
 from ._problem import Problem
 
 #: A tile's lanes must fit into the columns of a group on every instruction set.
 LEAST_COLUMNS = 16
 
-#: "auto" takes this method up to this many pixels, and from more than so many on only where minimal
-#: filtering does not suit.
+#: "auto" takes this method up to this many pixels, of one image and of several, and from more than
+#: so many on only where minimal filtering does not suit.
 MOST_PIXELS = 768
+BATCH_PIXELS = 1024
 FILTERED_PIXELS = 128
 
 #: What the direct method spends on packing a weight, once for all pixels, in multiply-adds, ...
-PACKING = 36
+PACKING = 46
 
 #: ... and what this method spends on a pixel and column: adding it to what is in the result, and
 #: the share by which its products are slower than the direct method's, which reads packed weights
 #: again and again where taps overlap. It makes products that are cropped as well. A fit to timings
-#: of both methods, 16 to 1024 pixels and 64 to 1024 input channels, on one thread and two, ...
-ADDED = (10, -0.07)
+#: of both methods, 16 to 1200 pixels of one to 40 images, 64 to 1024 input channels, on one thread
+#: and two, ...
+ADDED = (15, -0.07)
 
 #: ... where no two taps meet, and columns are stored or added to nothing but the bias, ...
-APART = (8, 0.05)
+APART = (12, -0.03)
 
 #: ... and of columns that are no neighbours in the result, with one tap along the last axis.
-SINGLE = (43, 0.05)
+SINGLE = (36, 0.1)
 
 #: Fewer weights than this are packed in no time, and sums of fewer products are made in less than
 #: their columns take to be scattered.
@@ -60,8 +62,9 @@ def suits(problem: Problem, dtype: np.dtype) -> bool:
     depth = problem.c_in // problem.groups
     if weights < LEAST_WEIGHTS or depth < LEAST_DEPTH:
         return False
-    pixels = math.prod(problem.batch) * math.prod(problem.spatial_in)
-    if pixels > MOST_PIXELS:
+    images = math.prod(problem.batch)
+    pixels = images * math.prod(problem.spatial_in)
+    if pixels > (MOST_PIXELS if images == 1 else BATCH_PIXELS):
         return False
     if problem.kernel[-1] == 1:
         scatter, slower = SINGLE
@@ -69,7 +72,8 @@ def suits(problem: Problem, dtype: np.dtype) -> bool:
         scatter, slower = APART
     else:
         scatter, slower = ADDED
-    made = multiply_adds(problem) / (pixels * weights)
+    taps = pixels * math.prod(problem.kernel)
+    made = lane_products(problem, _isa.WIDEST // dtype.itemsize) / taps
     lost = scatter + (1 - made + slower) * depth
     return pixels * lost <= PACKING * depth and (
         pixels <= FILTERED_PIXELS or not _winograd.suits(problem, dtype)

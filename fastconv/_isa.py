@@ -19,6 +19,9 @@ ORDER = ("neon",) if platform.machine().lower() in ("aarch64", "arm64") else (
     "avx512",
 )
 
+#: Bytes of the widest vector of all of them: "auto" takes the same method on each.
+WIDEST = 64
+
 _NAMES = ("baseline", "avx2", "avx512", "neon")
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from . import _col2im, _columns, _direct, _winograd
-from ._plan import multiply_adds
+from . import _col2im, _columns, _direct, _isa, _winograd
+from ._plan import lane_products
 from ._problem import Problem
 
 #: Pixels of the three factors of an image, for which a block of columns has room.
@@ -65,7 +65,7 @@ def suits(problem: Problem, dtype: np.dtype) -> bool:
     columns = problem.c_out // problem.groups * half
     # Of each pair of weights: products, and what the other methods make and spend.
     factors = images * _columns.count_rows(problem) + SPLITTING + PAIRING * pixels / columns
-    made = multiply_adds(problem) / (problem.c_in * columns)
+    made = lane_products(problem, _isa.WIDEST // dtype.itemsize) / half
     return (
         factors <= 2 * pixels
         and factors + ADDING * pixels / depth <= made + 2 * _col2im.PACKING

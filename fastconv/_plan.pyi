@@ -2,6 +2,7 @@ from collections.abc import Sequence
 
 from ._problem import Problem
 
+def lane_products(problem: Problem, vector: int) -> float: ...
 def multiply_adds(problem: Problem) -> int: ...
 
 class Plan:

@@ -52,10 +52,20 @@ cdef double fill(const Axis* a, Py_ssize_t vector) noexcept:
 
 cdef Py_ssize_t pairs(const Axis* a) noexcept:
     """Pairs (input, tap) that reach the window."""
-    cdef Py_ssize_t total = 0, t, first, last
-    for t in range(a.kernel):
-        first = max(0, ceil_div(a.crop - t * a.dilation, a.stride))
-        last = min(a.n_in - 1, floor_div(a.n_out - 1 + a.crop - t * a.dilation, a.stride))
+    # They land on crop <= i*stride + t*dilation < crop + n_out: go through whichever are fewer.
+    if a.kernel <= a.n_in:
+        return count_pairs(a.kernel, a.dilation, a.n_in, a.stride, a.crop, a.n_out)
+    return count_pairs(a.n_in, a.stride, a.kernel, a.dilation, a.crop, a.n_out)
+
+
+cdef Py_ssize_t count_pairs(
+        Py_ssize_t few, Py_ssize_t few_step, Py_ssize_t many, Py_ssize_t many_step,
+        Py_ssize_t low, Py_ssize_t n) noexcept:
+    """Pairs (i < few, j < many) with 0 <= i*few_step + j*many_step - low < n."""
+    cdef Py_ssize_t total = 0, i, first, last
+    for i in range(few):
+        first = max(0, ceil_div(low - i * few_step, many_step))
+        last = min(many - 1, floor_div(n - 1 + low - i * few_step, many_step))
         if last >= first:
             total += last - first + 1
     return total
@@ -85,6 +95,24 @@ cdef object all_pairs(const Axis* axes, Py_ssize_t d):
     for i in range(d):
         count *= pairs(&axes[i])
     return count
+
+
+def lane_products(problem, Py_ssize_t vector):
+    """Products that the direct method makes for one pair of channels, for the choice of a method.
+
+    With lanes along the last axis those beyond its ends are made as well, with lanes along the
+    batch those of images that a vector lacks: the way with fewer counts.
+    """
+    cdef Axis axes[MAX_AXES]
+    cdef Py_ssize_t d = make_axes(<tuple> problem, axes), images = math.prod(problem.batch)
+    cdef const Axis* last = &axes[d - 1]
+    cdef double others = 1
+    cdef Py_ssize_t i
+    for i in range(d - 1):
+        others *= pairs(&axes[i])
+    return others * min(
+        ROWS_SHARE * images * last.n_in * last.kernel,
+        <double> round_up(images, vector) * pairs(last))
 
 
 def multiply_adds(problem):

@@ -13,9 +13,6 @@ from ._dtypes import TYPES
 from ._plan import multiply_adds
 from ._problem import Problem
 
-#: Bytes of the widest vector of all instruction sets.
-WIDEST = 64
-
 #: "auto" takes this method from this many channels of a group on, of x and of the result ...
 LEAST_CHANNELS = 32
 LEAST_RESULTS = 8
@@ -55,7 +52,7 @@ def suits(problem: Problem, dtype: np.dtype) -> bool:
     compute = TYPES[dtype.char].compute
     try:
         # On every instruction set the same choice: that of the widest.
-        points = _points.Points(problem, compute, WIDEST // dtype.itemsize, 8, 1)
+        points = _points.Points(problem, compute, _isa.WIDEST // dtype.itemsize, 8, 1)
     except OverflowError:
         return False
     pixels = math.prod(problem.batch) * (

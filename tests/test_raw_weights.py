@@ -18,15 +18,15 @@ def chosen(x, w, **arguments):
 @pytest.mark.parametrize(
     ("most", "channels", "kernel", "arguments"),
     [
-        # 36 * channels // (scatter + slower * channels): of columns that are stored, ...
-        (205, 64, 2, {"stride": 2}),
-        (205, 64, 2, {"stride": 3}),
-        (205, 64, 2, {"stride": 2, "channel_axis": -1}),
+        # 46 * channels // (scatter + (slower - 0.05) * channels): of columns that are stored, ...
+        (427, 64, 2, {"stride": 2}),
+        (427, 64, 2, {"stride": 3}),
+        (427, 64, 2, {"stride": 2, "channel_axis": -1}),
         # ... added, where taps overlap, ...
-        (417, 64, 4, {"stride": 2, "dilation": 2}),
-        (148, 64, 4, {"stride": 2, "dilation": 2, "groups": 2}),
+        (402, 64, 4, {"stride": 2, "dilation": 2}),
+        (131, 64, 4, {"stride": 2, "dilation": 2, "groups": 2}),
         # ... and apart from each other.
-        (93, 128, 1, {}),
+        (138, 128, 1, {}),
         (768, 1024, 1024, {"stride": 256}),
     ],
 )
@@ -61,23 +61,40 @@ def test_minimal_filtering_comes_before_many_pixels_of_raw_weights(kernel, strid
 
 def test_images_count_as_pixels():
     w = (64, 64, 2, 2)
-    # 36 * 64 / (8 + 0.05 * 64) = 205.7
-    assert chosen((22, 64, 3, 3), w, stride=2) == "col2im"
-    assert chosen((23, 64, 3, 3), w, stride=2) == "direct"
-    assert chosen((2, 64, 102, 1), w, stride=2) == "col2im"
-    assert chosen((2, 64, 103, 1), w, stride=2) == "direct"
+    # 46 * 64 / (12 - 0.08 * 64) = 427.9
+    assert chosen((35, 64, 4, 3), w, stride=2) == "col2im"
+    assert chosen((36, 64, 4, 3), w, stride=2) == "direct"
+    assert chosen((2, 64, 213, 1), w, stride=2) == "col2im"
+    assert chosen((2, 64, 214, 1), w, stride=2) == "direct"
+    # More of several images, whose rows are short, than of one.
+    w = (512, 64, 2, 2)
+    assert chosen((1, 512, 32, 24), w, stride=2) == "col2im"
+    assert chosen((1, 512, 769, 1), w, stride=2) == "direct"
+    assert chosen((16, 512, 8, 8), w, stride=2) == "col2im"
+    assert chosen((5, 512, 5, 41), w, stride=2) == "direct"
+
+
+def test_full_vectors_of_images_have_no_idle_lanes():
+    # 46 * 64 / (12 + (1 - 1 - 0.03) * 64) = 292 for 16, 32, 48 images.
+    w = (64, 64, 2, 2)
+    assert chosen((32, 64, 3, 3), w, stride=2) == "col2im"
+    assert chosen((32, 64, 5, 2), w, stride=2) == "direct"
+    assert chosen((31, 64, 5, 2), w, stride=2) == "col2im"
+    assert chosen((36, 64, 5, 2), w, stride=2) == "col2im"
 
 
 def test_products_that_are_cropped_count():
-    # Of maps of 4 x 4 with padding 1 there are (14 / 16)**2 in the result, of 8 x 8 (30 / 32)**2:
-    # 36 * 1024 / (10 + (1 - 0.766 - 0.07) * 1024) = 207 pixels, and 585.
+    # Of maps of 4 x 4 with padding 1 direct makes 14 / 16 of the products along rows of lanes, and
+    # along the batch (14 / 16)**2, if all lanes have images; the limit is
+    # 46 * 1024 / (15 + (0.93 - made) * 1024).
     w = (1024, 64, 4, 4)
     padded = {"stride": 2, "padding": 1}
-    assert chosen((12, 1024, 4, 4), w, **padded) == "col2im"
-    assert chosen((13, 1024, 4, 4), w, **padded) == "direct"
-    assert chosen((48, 1024, 4, 4), w, stride=2) == "col2im"
-    assert chosen((9, 1024, 8, 8), w, **padded) == "col2im"
-    assert chosen((10, 1024, 8, 8), w, **padded) == "direct"
+    assert chosen((16, 1024, 4, 4), w, **padded) == "col2im"
+    assert chosen((28, 1024, 4, 4), w, **padded) == "col2im"
+    assert chosen((29, 1024, 4, 4), w, **padded) == "direct"
+    assert chosen((32, 1024, 4, 4), w, **padded) == "direct"
+    assert chosen((36, 1024, 4, 4), w, **padded) == "col2im"
+    assert chosen((32, 1024, 4, 4), w, stride=2) == "col2im"
 
 
 def test_auto_packs_few_weights():

@@ -192,12 +192,12 @@ def test_when_auto_takes_it(dtype, isa):
     assert chosen((1, 64, 64, 64), (64, 64, 4, 4), dtype, **strided) == "winograd"
     assert chosen((64, 128, 8, 8), (128, 64, 4, 4), dtype, **strided) == "winograd"
     assert chosen((64, 64, 8, 8), (64, 64, 4, 4), dtype, **strided) == "direct"
-    assert chosen((12, 256, 8, 8), (256, 128, 4, 4), dtype, **strided) == "direct"
+    assert chosen((12, 256, 8, 8), (256, 128, 4, 4), dtype, **strided) == "karatsuba"
     # ... whose tiles of three outputs are full: a map of 4 has five ...
     assert chosen((64, 256, 4, 4), (256, 128, 4, 4), dtype, **strided) == "direct"
     # ... a type and a rank that it can do, and enough work to plan for.
     assert chosen((1, 64, 40, 40), (64, 64, 3, 3), dtype, **layer) == "winograd"
-    assert chosen((1, 64, 15, 15), (64, 64, 3, 3), dtype, **layer) == "direct"
+    assert chosen((1, 64, 18, 18), (64, 64, 3, 3), dtype, **layer) == "direct"
     assert chosen((1, 64, 40, 40), (64, 64, 3, 3), "complex64", **layer) == "direct"
     assert chosen((1, 64, 40, 40), (64, 64, 3, 3), "float16", **layer) == "direct"
     assert chosen((1, 64, 20, 20, 20), (64, 64, 3, 3, 3), dtype, **layer) == "direct"
