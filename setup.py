@@ -17,6 +17,10 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
+
+if sys.maxsize < 2**62:
+    raise SystemExit("fastconv: sizes are counted in 64 bits; this Python has fewer")
 
 DEBUG = os.environ.get("FASTCONV_BOUNDSCHECK", "0") not in ("", "0")
 WERROR = os.environ.get("FASTCONV_WERROR", "0") not in ("", "0")
@@ -112,6 +116,27 @@ def openmp_flags(compiler):
     return None
 
 
+def accepted(compiler, flags):
+    """Those of the flags that the compiler knows: how GCC is told to schedule is nothing to others.
+
+    Only what begins with -f is asked for; an instruction set is never left out.
+    """
+    known = []
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "empty.c")
+        source.write_text("int empty;\n")
+        for flag in flags:
+            if flag.startswith("-f"):
+                try:
+                    compiler.compile(
+                        [str(source)], output_dir=folder, extra_postargs=["-Werror", flag])
+                except CompileError:
+                    print(f"fastconv: this compiler does not know {flag}", file=sys.stderr)
+                    continue
+            known.append(flag)
+    return known
+
+
 class BuildExt(build_ext):
     """Adds OpenMP and the flags that only the compiler at hand decides."""
 
@@ -136,10 +161,20 @@ class BuildExt(build_ext):
             "fastconv: building " + ("with OpenMP" if flags else "WITHOUT OpenMP: one thread"),
             file=sys.stderr,
         )
+        if self.compiler.compiler_type == "msvc":
+            # What it can be asked does not tell it which sets may be used.
+            self.extensions = [e for e in self.extensions if "avx" not in e.name]
+        known = {}
         for extension in self.extensions:
+            arguments = extension.extra_compile_args
             if self.compiler.compiler_type == "msvc":
                 extension.extra_compile_args = ["/O2"]
-            elif WERROR:
+            else:
+                for flag in arguments:
+                    if flag not in known:
+                        known[flag] = accepted(self.compiler, [flag])
+                extension.extra_compile_args = [f for flag in arguments for f in known[flag]]
+            if WERROR and self.compiler.compiler_type != "msvc":
                 extension.extra_compile_args += WARNINGS
             if EXTENSIONS[extension.name.removeprefix("fastconv.")][1] and flags:
                 extension.extra_compile_args += flags[0]

@@ -313,7 +313,8 @@ def _channels_first(array: NDArray[Any], problem: Problem) -> NDArray[Any]:
     if problem.channels == "last":
         array = array.transpose(*range(n_batch), -1, *range(n_batch, array.ndim - 1))
     elif problem.channels == "none":
-        array = array.reshape((*array.shape[:n_batch], 1, *array.shape[n_batch:]))
+        # At once: NumPy's arrays may have no room for one more axis.
+        return array.reshape((math.prod(problem.batch), 1, *array.shape[n_batch:]))
     if n_batch == 1:
         return array
     return array.reshape((math.prod(problem.batch), *array.shape[n_batch:]))

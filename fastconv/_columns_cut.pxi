@@ -24,7 +24,12 @@ cdef Py_ssize_t make_cut(
         # Halves of a kernel go by channels only.
         if karatsuba:
             continue
-        period = problem.stride[a] // gcd(problem.stride[a], problem.dilation[a])
+        # With one sample or one tap a step may be any Python integer, and means nothing.
+        dilation = problem.dilation[a] if k > 1 else 1
+        stride = problem.stride[a]
+        if problem.spatial_in[a] <= 1:
+            stride = min(stride, (k - 1) * dilation + 1)
+        period = stride // gcd(stride, dilation)
         if min(k, period) > cut.n_phases:
             cut.axis, cut.period, cut.n_phases = a, period, min(k, period)
     # One task for each worker: every task goes through all pixels for each block of columns.
@@ -40,7 +45,7 @@ cdef Py_ssize_t make_cut(
     tasks *= ceil_div(cut.n_phases, cut.phases)
     # Parts of one image overlap in as many pixels as taps reach one result.
     images, n = math.prod(problem.batch), problem.spatial_in[0]
-    reach = (problem.kernel[0] - 1) * problem.dilation[0] // problem.stride[0]
+    reach = (problem.kernel[0] - 1) * problem.dilation[0] // problem.stride[0] if n > 1 else 0
     least = ceil_div(LEAST_PART, max(count_pixels(problem, 1) // n, 1))
     most = images if images > 1 else 1 if karatsuba else n // max(least, OVERLAP * reach)
     cut.parts = clip(workers // max(tasks, 1), 1, max(most, 1))

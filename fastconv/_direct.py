@@ -62,10 +62,16 @@ def contiguous_plan(problem: Problem, dtype: np.dtype, workers: int) -> Plan:
     def steps(*shape: int) -> tuple[int, ...]:
         return tuple(accumulate(reversed(shape[1:]), mul, initial=dtype.itemsize))[::-1]
 
+    def image_steps(channels: int, spatial: tuple[int, ...]) -> tuple[int, ...]:
+        if problem.channels != "last":
+            return steps(images, channels, *spatial)
+        image, *others, channel = steps(images, *spatial, channels)
+        return (image, channel, *others)
+
     strides = (
-        steps(images, problem.c_in, *problem.spatial_in),
+        image_steps(problem.c_in, problem.spatial_in),
         steps(problem.c_in, problem.c_out // problem.groups, *problem.kernel),
-        steps(images, problem.c_out, *problem.spatial_out),
+        image_steps(problem.c_out, problem.spatial_out),
     )
     return make_plan(problem, dtype, strides, workers)
 
@@ -115,3 +121,18 @@ def run(
             _reference.run(problem, x, w, bias, out)
             return
         _execute.run(plan, _isa.kernels, kind.code, x, w, numbers, out)
+
+
+def run_instead(
+    problem: Problem,
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray | None,
+    out: np.ndarray,
+    workers: int | None,
+) -> None:
+    """The same after another method has written to `out`: a lack of memory is no excuse then."""
+    try:
+        run(problem, x, w, bias, out, workers)
+    except MemoryError:
+        _reference.run(problem, x, w, bias, out)

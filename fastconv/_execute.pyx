@@ -420,6 +420,8 @@ cdef void fill_task(const Call* c, Py_ssize_t first, Py_ssize_t stop) noexcept n
             c.k.store[c.code](
                 zeros, c.bias + channel * g.components * g.size, y + u * g.lane.y_step, &s)
             u += width
+    if g.streamed:
+        stream_fence()
 
 
 cdef void lay_out(Call* c, char* scratch) noexcept nogil:

@@ -90,4 +90,4 @@ def run(
     if not _col2im.run_columns(problem, x, w, bias, out, workers, True):
         # Inf or NaN in an operand, or a difference that overflowed: products one by one then, so
         # that they are where the definition has them.
-        _direct.run(problem, x, w, bias, out, workers)
+        _direct.run_instead(problem, x, w, bias, out, workers)

@@ -355,7 +355,9 @@ cdef class Plan:
 
     @property
     def lane_axis(self):
-        """The axis along the lanes: "batch", or "spatial" and its number."""
+        """What is along the lanes: "batch", "spatial" and its number, "channels" or "groups"."""
+        if self.g.pixelwise:
+            return "groups" if one_channel(&self.g) else "channels"
         return "batch" if self.lane == self.rank else f"spatial {self.lane}"
 
     @property

@@ -302,7 +302,7 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers) noexcept:
     # Along the batch the lanes are far apart in the result, so its rows are collected first.
     g.gathered = (
         g.by_batch and not g.by_channel and cut.rows > 0 and covers(rows)
-        and rows.y_step == g.element
+        and rows.y_step == g.element and rows.stride * g.components <= MAX_SOURCES
     )
     g.relaid = 0
     cut_groups(g, &cut)

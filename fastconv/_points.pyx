@@ -19,8 +19,8 @@ from fastconv._plan cimport covers, make_axis
 from fastconv._stream cimport stream_fence
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
-    DEALT_PARTS, F11, F22, F23, F32, LARGE_RESULT, LINE, WOVEN_SOURCES, Axis, KernelTable, Load,
-    Run, Scheme, Store, class_first, class_size, largest_class, log2_height, one_row,
+    DEALT_PARTS, F11, F22, F23, F32, LARGE_RESULT, LINE, QUAD, WOVEN_SOURCES, Axis, KernelTable,
+    Load, Run, Scheme, Store, class_first, class_size, largest_class, log2_height, one_row,
     panel_height, tile_vectors,
 )
 

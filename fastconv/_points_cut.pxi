@@ -33,11 +33,13 @@ cdef void lay_out(Call* c) noexcept:
     c.input_bytes = round_up(2 * c.rows.points * input_channels(c) * width * c.size, 64)
     # Some more, for the vectors that are read beyond the last window.
     c.input_bytes += 64
-    # Weights are transformed in the place of products: 64 numbers for each of 9 taps.
+    # Weights are transformed in the place of products, those of some input channels at a time.
     c.products_bytes = c.points * max(rows * lanes, input_channels(c) * c.height) * c.size
     c.products_bytes = round_up(c.products_bytes, 64)
     c.half_bytes = c.products_bytes
-    c.results_bytes = round_up(c.phases * c.channels * c.outputs * lanes * c.size, 64)
+    # Some more, for the lanes that are read beyond the last output.
+    c.results_bytes = round_up(
+        (c.phases * c.channels * c.outputs * lanes + QUAD) * c.size, 64)
     neighbours = c.cols.outputs * (columns if c.by_batch else c.cols.axis.shift)
     c.list_bytes = round_up(
         (c.channels + neighbours * c.cols.axis.stride) * sizeof(void*), 64)

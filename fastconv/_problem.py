@@ -273,22 +273,3 @@ def make_problem(
         batch, groups, c_in, c_out, spatial_in, kernel, stride, dilation, crop, spatial_out,
         channels, shape,
     ))
-
-
-def _check_reach(
-    spatial_in: tuple[int, ...],
-    kernel: tuple[int, ...],
-    stride: tuple[int, ...],
-    dilation: tuple[int, ...],
-    crop: tuple[int, ...],
-    spatial_out: tuple[int, ...],
-) -> None:
-    """Raise where a position on an axis does not fit in a machine integer."""
-    for axis, (i, k, s, d, c, o) in enumerate(
-        zip(spatial_in, kernel, stride, dilation, crop, spatial_out, strict=True)
-    ):
-        if (i - 1) * s + d * (k - 1) + 1 + abs(c) + o > MAX_LENGTH:
-            raise ValueError(
-                f"positions on spatial axis {axis} do not fit in {MAX_LENGTH}: length {i}, "
-                f"kernel {k}, stride {s}, dilation {d}, crop {c}, output {o}"
-            )

@@ -16,11 +16,19 @@ cdef extern from *:
     static const int fastconv_openmp = 0;
     #endif
     #if (defined(__x86_64__) || defined(__i386__)) && defined(__GNUC__)
+    #include <cpuid.h>
+    /* What x86-64-v3 has besides, for which compilers have different names: F16C, MOVBE, LZCNT. */
+    static int fastconv_has_rest_of_v3(void) {
+        unsigned a, b, c, d, e;
+        return __get_cpuid(1, &a, &b, &c, &d) && __get_cpuid(0x80000001u, &a, &b, &e, &d)
+            && (c >> 29 & 1) && (c >> 22 & 1) && (e >> 5 & 1);
+    }
     /* The compiler's runtime asks CPUID and, for the wide registers, XGETBV. */
     static int fastconv_has_avx2(void) {
         __builtin_cpu_init();
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
-            && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+            && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")
+            && fastconv_has_rest_of_v3();
     }
     static int fastconv_has_avx512(void) {
         return fastconv_has_avx2() && __builtin_cpu_supports("avx512f")

@@ -93,5 +93,6 @@ def resolve(workers: int | None) -> int:
     if workers is None:
         return usable()
     if workers < 0:
-        return usable() + 1 + workers
+        # Fewer may be usable by now than when the number was checked.
+        return max(1, usable() + 1 + workers)
     return min(workers, max(MOST_WORKERS, usable()))

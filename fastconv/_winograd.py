@@ -102,4 +102,4 @@ def run(
     if not _points.run(points, _isa.kernels, kind.code, x, w, numbers, out):
         # Inf or NaN in an operand, or a transform that overflowed: products one by one then, so
         # that they are where the definition has them.
-        _direct.run(problem, x, w, bias, out, workers)
+        _direct.run_instead(problem, x, w, bias, out, workers)

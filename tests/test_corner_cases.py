@@ -266,11 +266,20 @@ for step in (2**31 - 1, 2**31, 2**32 + 1, 2**40, 2**60):
         x, w, channel_axis=0, stride=step, padding="valid", output_size=6
     )
     assert y.tolist() == [[1.0, 10.0, 100.0, 1000.0, 0.0, 0.0]], (step, y)
+many, taps = np.ones((1, 64, 1, 3), np.float32), np.ones((64, 64, 16, 1), np.float32)
 for step in (2**63 - 1, 2**63, 2**64, 2**100):
+    for method in ("auto", "direct", "col2im"):
+        # One row of x, and one column of the kernel.
+        y = conv_transpose(many, taps, stride=(step, 1), dilation=(1, step), method=method)
+        assert y.shape == (1, 64, 16, 3) and (y == 64).all(), (step, method)
     y = conv_transpose(x[:, :1], w, channel_axis=0, stride=step)
     assert y.tolist() == [[1.0, 10.0, 100.0, 1000.0]], (step, y)
     y = conv_transpose(x, w[..., :1], channel_axis=0, dilation=step)
     assert y.tolist() == [[1.0, 2.0, 3.0]], (step, y)
+
+# Two batch axes and 62 others, as many as arrays have: there is no room for one of channels.
+y = conv_transpose(np.ones((3, 2) + (1,) * 62), np.full((1,) * 62, 5.0), channel_axis=None)
+assert y.shape == (3, 2) + (1,) * 62 and (y == 5).all()
 
 # 46341 squared is the first square beyond 2**31.
 plane = np.array([[1.0, 2.0], [3.0, 4.0]])

@@ -13,7 +13,7 @@ import pytest
 import reference
 
 import fastconv
-from fastconv import _api, _columns, _karatsuba, _problem, _winograd
+from fastconv import _api, _columns, _direct, _karatsuba, _problem, _winograd
 
 FLOATS = ("float32", "float64")
 
@@ -326,3 +326,19 @@ def test_tasks_share_out_channels_and_images():
     for problem, tasks in ((one, {1: 1, 2: 2, 3: 3, 64: 11}), (many, {1: 1, 2: 2, 22: 22, 64: 55})):
         for workers, n in tasks.items():
             assert _columns.count_tasks(problem, workers, 16, True) == n
+
+
+@pytest.mark.parametrize("method", ("karatsuba", "winograd"))
+def test_a_result_that_is_begun_is_finished_without_memory(method, monkeypatch):
+    # "auto" finds Inf in the result, and there is no room for the other method's scratch.
+    layer = AUTO if method == "karatsuba" else ((1, 64, 40, 40), (64, 64, 3, 3), {"padding": 1})
+    x, w, bias = integers(layer, "float32")
+    x.flat[5] = np.inf
+    assert chosen(*layer[:2], **layer[2]) == method
+    wanted = fastconv.conv_transpose(x, w, bias, **layer[2], method="reference")
+
+    def no_memory(*_):
+        raise MemoryError("scratch")
+
+    monkeypatch.setattr(_direct, "run", no_memory)
+    np.testing.assert_array_equal(fastconv.conv_transpose(x, w, bias, **layer[2]), wanted)

@@ -221,3 +221,20 @@ def test_workers_follow_the_work():
         assert plan_of(problem, workers=workers).workers == 1
         more = plan_of(problem._replace(c_in=problem.groups * 3000), workers=workers)
         assert more.workers == min(workers, more.tasks)
+
+
+@pytest.mark.parametrize("stride", (2048, 2049, 65536))
+def test_lanes_along_the_batch_keep_within_their_scratch(stride, isa):
+    # 64 images whose rows of the result have as many phases as the stride has steps.
+    x, w = (64, 4, 8), (4, 1, stride)
+    problem = make_problem(x, w, stride, 0, 0, None, 1, 1, 1)
+    for dtype in ("float32", "float64", "complex128"):
+        told = _direct.explain(problem, np.dtype(dtype), 2)
+        weights, padded = np.prod(w), np.prod(x)
+        bound = told["workers"] * (4 << 20) + (weights + padded) * np.dtype(dtype).itemsize
+        assert told["scratch_bytes"] <= bound
+    rng = np.random.default_rng(4)
+    a, b = (rng.integers(-3, 4, shape).astype("float32") for shape in (x, w))
+    np.testing.assert_array_equal(
+        fastconv.conv_transpose(a, b, stride=stride, method="direct"),
+        np.einsum("nci,cot->noit", a, b).reshape(64, 1, -1))

@@ -268,6 +268,13 @@ def test_many_workers():
         identical(attempt(case, operands, "direct", workers=workers), one)
 
 
+def test_workers_that_are_not_usable_any_more(monkeypatch):
+    # The number was checked when six were, and then the affinity changed.
+    monkeypatch.setattr(_threads, "usable", lambda: 2)
+    assert _threads.resolve(-6) == 1
+    assert _threads.resolve(-1) == 2
+
+
 def test_negative_workers_count_from_the_usable_ones(monkeypatch):
     monkeypatch.setattr(_threads, "usable", lambda: 6)
     assert _threads.resolve(_threads.check_workers(-1)) == 6
