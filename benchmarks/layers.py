@@ -111,6 +111,8 @@ CLASSES: dict[str, Layer] = {
     "one_output": Layer(1, 56, 1, (160, 160), 9, 3, 4),
     "few_pixels": Layer(1, 1024, 256, (4, 4), 4, 2, 1),
     "few_pixels_apart": Layer(1, 512, 256, (14, 14), 2, 2),
+    "three_products": Layer(1, 512, 256, (8, 8), 4, 2, 1),
+    "few_images": Layer(10, 256, 128, (5, 5), 3, 1, 1),
     "one_pixel": Layer(32, 128, 256, (1, 1), 4, 1),
     "one_axis": Layer(1, 256, 128, (1024,), 16, 8, 4),
     "one_channel": Layer(1, 1, 1, (512, 512), 16, 4, 6),

@@ -180,11 +180,12 @@ def conv_transpose(
         Where the channels of `x` and of the result are: right before the spatial axes (0 without
         batch axes, 1 with one, ..., ``-(d+1)`` with any number) or last (-1). None: no channels,
         `x` is ``(*batch, *S)`` and `w` is ``(*K)``.
-    method : {"auto", "direct", "col2im", "winograd", "reference"}, default "auto"
+    method : {"auto", "direct", "col2im", "karatsuba", "winograd", "reference"}, default "auto"
         How to compute. "auto" chooses by shapes and types alone; only where operands hold Inf or
         NaN, or where a transform overflows, it computes by another method than the one it chose.
-        "winograd" takes fewer products for one or two spatial axes in float32 and float64, its
-        error being that of its transforms.
+        In float32 and float64 "winograd" takes fewer products for one or two spatial axes, and
+        "karatsuba" for kernels twice as long as the stride, their error being that of their
+        transforms.
     dtype : data-type, optional
         Type of the computation and of the result; `numpy.result_type` of the operands if not
         given. Operands are cast with casting ``"same_kind"``.
@@ -209,7 +210,7 @@ def conv_transpose(
         integer, a type that cannot be cast.
     ValueError
         If shapes or numbers clash, if a forced `method` cannot do the problem, or if it is
-        "winograd" and an operand holds Inf or NaN.
+        "winograd" or "karatsuba" and an operand holds Inf or NaN.
     MemoryError
         If the result does not fit into memory; nothing has been written then.
 

@@ -24,6 +24,7 @@ cdef inline void depthwise_block(
         bint streamed, pixels_t* tag) noexcept nogil:
     """The lanes from `at` on of some results, of which the first is `row` bytes past the rows."""
     cdef float_t acc[2 * BLOCK * VECTOR_FLOATS]
+    cdef float_t block[2 * BLOCK * VECTOR_FLOATS]
     cdef const float_t* a
     cdef const char* b
     cdef float_t* to
@@ -46,9 +47,12 @@ cdef inline void depthwise_block(
         for j in range(lanes):
             acc[p * lanes + j] += bias[at + j]
     if streamed:
+        # Through an array of its own: accumulators whose address is taken are written to memory.
+        for j in range(pixels * lanes):
+            block[j] = acc[j]
         for p in range(pixels):
             stream_block(
-                dst + p * dst_step + at * <Py_ssize_t> sizeof(float_t), <char*> &acc[p * lanes],
+                dst + p * dst_step + at * <Py_ssize_t> sizeof(float_t), <char*> &block[p * lanes],
                 lanes * sizeof(float_t))
         return
     for p in range(pixels):
