@@ -33,7 +33,6 @@ cdef Py_ssize_t make_cut(
         if min(k, period) > cut.n_phases:
             cut.axis, cut.period, cut.n_phases = a, period, min(k, period)
     # One task for each worker: every task goes through all pixels for each block of columns.
-    taps = taps // 2 if karatsuba else taps
     cut.channels = max(ceil_div(MIN_COLUMNS, taps), ceil_div(c_out * groups, workers))
     cut.channels = max(1, min(cut.channels, c_out))
     tasks = groups * ceil_div(c_out, cut.channels)

@@ -56,9 +56,11 @@ def refuses(problem: Problem, dtype: np.dtype) -> str | None:
 
 def suits(problem: Problem, dtype: np.dtype) -> bool:
     """Whether "auto" takes this row when it is reached."""
+    if problem.c_in < LEAST_DEPTH * problem.groups:
+        return False
     depth = problem.c_in // problem.groups
     half = math.prod(problem.kernel) // 2
-    if depth < LEAST_DEPTH or half % RUN or refuses(problem, dtype) is not None:
+    if half % RUN or refuses(problem, dtype) is not None:
         return False
     images = math.prod(problem.batch)
     pixels = images * math.prod(problem.spatial_in)
