@@ -11,8 +11,10 @@ from . import _col2im, _columns, _direct, _isa, _winograd
 from ._plan import lane_products
 from ._problem import Problem
 
-#: Pixels of the three factors of an image, for which a block of columns has room.
+#: Pixels of the three factors of an image, for which a block of columns has room, and bytes that
+#: they may take beyond those of x and w.
 MOST_ROWS = 2048
+SLACK = 1 << 21
 
 #: "auto" takes this method from this many input channels of a group on, and up to this many pixels
 #: where minimal filtering of both axes suits.
@@ -49,9 +51,20 @@ def refuses(problem: Problem, dtype: np.dtype) -> str | None:
             f"half of the kernels of a group have {columns} columns (output channels x taps), "
             f"fewer than {_col2im.LEAST_COLUMNS}"
         )
+    pixels = math.prod(problem.spatial_in)
     if _columns.count_rows(problem) > MOST_ROWS:
-        return f"an image has too many pixels, {math.prod(problem.spatial_in)}"
+        return f"an image has too many pixels, {pixels}"
+    if (more_numbers(problem) - 2 * columns) * problem.c_in * dtype.itemsize > SLACK:
+        return (
+            f"factors of {problem.c_in} channels of {pixels} pixels take too much memory "
+            f"for {problem.c_out // problem.groups} output channels"
+        )
     return None
+
+
+def more_numbers(problem: Problem) -> int:
+    """Numbers that the factors of one channel of an image are more than that channel."""
+    return _columns.count_rows(problem) - math.prod(problem.spatial_in)
 
 
 def suits(problem: Problem, dtype: np.dtype) -> bool:
@@ -64,6 +77,8 @@ def suits(problem: Problem, dtype: np.dtype) -> bool:
         return False
     images = math.prod(problem.batch)
     pixels = images * math.prod(problem.spatial_in)
+    if pixels > _col2im.BATCH_PIXELS:
+        return False
     columns = problem.c_out // problem.groups * half
     # Of each pair of weights: products, and what the other methods make and spend.
     factors = images * _columns.count_rows(problem) + SPLITTING + PAIRING * pixels / columns
@@ -77,7 +92,8 @@ def suits(problem: Problem, dtype: np.dtype) -> bool:
 
 def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:
     """What `run` would do."""
-    return _col2im.explain_columns(problem, dtype, workers, True)
+    some = problem._replace(batch=(images_at_a_time(problem),))
+    return _col2im.explain_columns(some, dtype, workers, True)
 
 
 def run(
@@ -89,7 +105,24 @@ def run(
     workers: int | None = None,
 ) -> None:
     """Write the transposed convolution of canonical arrays into `out`; see `_reference.run`."""
-    if not _col2im.run_columns(problem, x, w, bias, out, workers, True):
-        # Inf or NaN in an operand, or a difference that overflowed: products one by one then, so
-        # that they are where the definition has them.
-        _direct.run_instead(problem, x, w, bias, out, workers)
+    step = images_at_a_time(problem)
+    for first in range(0, len(x), step):
+        some = x[first : first + step]
+        if not _col2im.run_columns(
+            problem._replace(batch=(len(some),)), some, w, bias, out[first : first + step],
+            workers, True,
+        ):
+            # Inf or NaN in an operand, or a difference that overflowed: products one by one then,
+            # so that they are where the definition has them.
+            _direct.run_instead(problem, x, w, bias, out, workers)
+            return
+
+
+def images_at_a_time(problem: Problem) -> int:
+    """All images, or where their factors would take more memory than x and w do, half of them."""
+    images = math.prod(problem.batch)
+    weights = problem.c_out // problem.groups * math.prod(problem.kernel)
+    if images * more_numbers(problem) > weights:
+        # Of two rows of an image there are twice as many numbers, of others fewer.
+        images //= 2
+    return max(1, images)

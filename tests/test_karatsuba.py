@@ -7,6 +7,7 @@ numbers, halves of kernels of all lengths, blocks of images, and the thresholds.
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -134,6 +135,9 @@ def test_same_bits(name, isa):
          "an image has too many pixels, 1365"),
         (((1, 2, 3), (2, 8, 4), {"stride": 2}), ((1, 0, 3), (0, 8, 4), {"stride": 2}),
          "no input channels"),
+        # 683 numbers for each channel that x does not have, of which w has 32; 2 MiB of them.
+        (((1, 402, 1364), (402, 8, 4), {"stride": 2}), ((1, 403, 1364), (403, 8, 4), {"stride": 2}),
+         "factors of 403 channels of 1364 pixels take too much memory for 8 output channels"),
     ],
 )
 def test_what_it_takes(taken, refused, reason):
@@ -182,9 +186,10 @@ def test_when_auto_takes_it(dtype, isa):
     long = {"dtype": dtype, "stride": 8, "padding": 4}
     assert chosen((1, 512, 448), (512, 256, 16), **long) == "karatsuba"
     assert chosen((1, 512, 449), (512, 256, 16), **long) == "winograd"
-    # ... which does not take three axes; there an image fits into a block.
+    # ... which does not take three axes; there up to as many as raw weights are taken for at all.
     assert chosen((1, 256, 10, 10, 10), (256, 128, 4, 4, 4), dtype, **padded) == "karatsuba"
-    assert chosen((1, 256, 12, 12, 12), (256, 128, 4, 4, 4), dtype, **padded) == "direct"
+    assert chosen((1, 256, 4, 16, 16), (256, 128, 4, 4, 4), dtype, **padded) == "karatsuba"
+    assert chosen((1, 256, 4, 16, 17), (256, 128, 4, 4, 4), dtype, **padded) == "direct"
 
 
 def test_auto_leaves_many_cropped_products_to_others():
@@ -311,16 +316,18 @@ def test_error_bound(spread, dtype, isa):
 
 @pytest.mark.parametrize("workers", (1, 2, 5, 64))
 @pytest.mark.parametrize("name", LAYERS)
-def test_scratch_is_bounded(name, workers):
-    # 4 MiB a worker, and for one copy of x three factors of half of its rows, and one row more.
+def test_scratch_is_bounded(name, workers, isa):
+    # A copy of w, a copy of x, and 4 MiB a worker.
+    x, w, _ = LAYERS[name]
     problem = problem_of(LAYERS[name])
-    images, inner = LAYERS[name][0][0], np.prod(LAYERS[name][0][3:], dtype=int)
-    for size, vector in itertools.product((4, 8), (16, 32, 64)):
-        assert 0 < _columns.worker_bytes(
-            problem, images, workers, vector // size, size, True) <= 4 << 20
-        numbers = problem.c_in * images * (3 * problem.spatial_in[0] + 3) // 2 * inner
-        assert _columns.panel_bytes(problem, images, size, True) <= numbers * size + 64
-        assert _columns.count_tasks(problem, workers, vector // size, True) >= 1
+    for dtype in FLOATS:
+        numbers = math.prod(x) + math.prod(w)
+        for images in (x[0], 3, 1000):
+            told = _karatsuba.explain(
+                problem._replace(batch=(images,)), np.dtype(dtype), workers)
+            numbers = math.prod(x) // x[0] * images + math.prod(w)
+            held = numbers * np.dtype(dtype).itemsize + told["workers"] * (4 << 20)
+            assert 0 < told["scratch_bytes"] <= held
 
 
 def test_tasks_share_out_channels_and_images():
