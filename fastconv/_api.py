@@ -155,7 +155,7 @@ def conv_transpose(
         number of axes, also none. Any strides, alignment and byte order; never written.
     w : array_like, ``(C_in, C_out // groups, *K)``
         Kernel, in this order whatever `channel_axis` is. A transposed view of another layout
-        is as good.
+        is as good, but copied where there are few pixels and many weights.
     bias : array_like, ``(C_out,)``, optional
         Added to each output channel; a scalar where `channel_axis` is None.
     stride, dilation : int or sequence of int, default 1
