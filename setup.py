@@ -12,6 +12,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -116,25 +117,23 @@ def openmp_flags(compiler):
     return None
 
 
-def accepted(compiler, flags):
-    """Those of the flags that the compiler knows: how GCC is told to schedule is nothing to others.
+@cache
+def knows(compiler, flag):
+    """Whether the compiler takes a flag: how GCC is told to schedule is nothing to others.
 
     Only what begins with -f is asked for; an instruction set is never left out.
     """
-    known = []
+    if not flag.startswith("-f"):
+        return True
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "empty.c")
         source.write_text("int empty;\n")
-        for flag in flags:
-            if flag.startswith("-f"):
-                try:
-                    compiler.compile(
-                        [str(source)], output_dir=folder, extra_postargs=["-Werror", flag])
-                except CompileError:
-                    print(f"fastconv: this compiler does not know {flag}", file=sys.stderr)
-                    continue
-            known.append(flag)
-    return known
+        try:
+            compiler.compile([str(source)], output_dir=folder, extra_postargs=["-Werror", flag])
+        except CompileError:
+            print(f"fastconv: this compiler does not know {flag}", file=sys.stderr)
+            return False
+    return True
 
 
 class BuildExt(build_ext):
@@ -164,18 +163,15 @@ class BuildExt(build_ext):
         if self.compiler.compiler_type == "msvc":
             # What it can be asked does not tell it which sets may be used.
             self.extensions = [e for e in self.extensions if "avx" not in e.name]
-        known = {}
         for extension in self.extensions:
-            arguments = extension.extra_compile_args
             if self.compiler.compiler_type == "msvc":
                 extension.extra_compile_args = ["/O2"]
             else:
-                for flag in arguments:
-                    if flag not in known:
-                        known[flag] = accepted(self.compiler, [flag])
-                extension.extra_compile_args = [f for flag in arguments for f in known[flag]]
-            if WERROR and self.compiler.compiler_type != "msvc":
-                extension.extra_compile_args += WARNINGS
+                extension.extra_compile_args = [
+                    flag for flag in extension.extra_compile_args if knows(self.compiler, flag)
+                ]
+                if WERROR:
+                    extension.extra_compile_args += WARNINGS
             if EXTENSIONS[extension.name.removeprefix("fastconv.")][1] and flags:
                 extension.extra_compile_args += flags[0]
                 extension.extra_link_args += flags[1]

@@ -13,14 +13,15 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
-from fastconv._arith cimport ceil_div, clip, floor_div, gcd, round_up
+from fastconv._arith cimport ceil_div, clip, floor_div, round_up
 from fastconv._memory cimport Buffer, Memory, enter_fenv, fenv_t, kernel_table, leave_fenv
+from fastconv._plan cimport make_axes
 from fastconv._prefetch cimport prefetch_far
 from fastconv._stream cimport copy_run
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
-    LINE, MAX_AXES, QUAD, TALL_VECTORS, KernelTable, Load, Rows, Run, Store, log2_height, one_row,
-    panel_height, tile_vectors,
+    LINE, MAX_AXES, QUAD, TALL_VECTORS, Axis, KernelTable, Load, Rows, Run, Store, log2_height,
+    one_row, panel_height, tile_vectors,
 )
 
 cdef enum:
@@ -126,10 +127,27 @@ cdef struct Block:
     Py_ssize_t vectors[MAX_TILES]
 
 
+cdef inline Py_ssize_t add_to_runs(
+        Run* runs, Py_ssize_t n_runs, Py_ssize_t src, Py_ssize_t dst, Py_ssize_t height,
+        bint goes_on) noexcept nogil:
+    """List one number more of a panel, which may go on with the last run; how many runs."""
+    cdef Run* run = &runs[n_runs - 1 if goes_on else n_runs]
+    if goes_on and run.count == 1:
+        run.src_step = src - run.src
+    elif not goes_on or src != run.src + run.count * run.src_step:
+        run = &runs[n_runs]
+        n_runs += 1
+        run.src, run.src_step = src, 0
+        run.dst, run.dst_step = dst, 1
+        run.height = height
+        run.count = 0
+    run.count += 1
+    return n_runs
+
+
 cdef void pack_pixels(const Columns* c, Py_ssize_t task) noexcept nogil:
     """Bring some pixels and input channels of one group into panels."""
     cdef Run runs[PACK_PIXELS]
-    cdef Run* run = NULL
     cdef Py_ssize_t blocks = ceil_div(c.pixels, PACK_PIXELS)
     cdef Py_ssize_t parts = ceil_div(c.c_in, PACK_CHANNELS)
     cdef Py_ssize_t first = task % blocks * PACK_PIXELS, n = min(PACK_PIXELS, c.pixels - first)
@@ -144,18 +162,8 @@ cdef void pack_pixels(const Columns* c, Py_ssize_t task) noexcept nogil:
                 src += rest % c.n_in[a] * c.x_step[a]
                 rest //= c.n_in[a]
             src += rest * c.x_image
-            if i > 0 and run.count == 1:
-                run.src_step = src - run.src
-            elif i == 0 or src != run.src + run.count * run.src_step:
-                run = &runs[n_runs]
-                n_runs += 1
-                run.src = src
-                run.src_step = 0
-                run.dst = (first + m) * c.c_in + ci * height + i
-                run.dst_step = 1
-                run.height = height
-                run.count = 0
-            run.count += 1
+            n_runs = add_to_runs(
+                runs, n_runs, src, (first + m) * c.c_in + ci * height + i, height, i > 0)
         m += height
     c.k.pack[c.code](
         c.x + (group * c.c_in + ci) * c.x_channel, c.x_channel, min(PACK_CHANNELS, c.c_in - ci),

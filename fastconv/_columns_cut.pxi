@@ -17,21 +17,17 @@ cdef Py_ssize_t make_cut(
         problem, Py_ssize_t workers, Py_ssize_t vector, bint karatsuba, Cut* cut) except -1:
     """Share out the columns; how many tasks there are."""
     cdef Py_ssize_t c_out = problem.c_out // problem.groups, groups = problem.groups
-    cdef Py_ssize_t taps = 1, a, k, period, inner = 1, tasks
+    cdef Py_ssize_t taps = 1, a, k, inner = 1, tasks
+    cdef Axis axes[MAX_AXES]
+    make_axes(<tuple> problem, axes)
     cut.axis, cut.period, cut.n_phases = 0, 1, 1
     for a, k in enumerate(problem.kernel):
         taps *= k
         # Halves of a kernel go by channels only.
         if karatsuba:
             continue
-        # With one sample or one tap a step may be any Python integer, and means nothing.
-        dilation = problem.dilation[a] if k > 1 else 1
-        stride = problem.stride[a]
-        if problem.spatial_in[a] <= 1:
-            stride = min(stride, (k - 1) * dilation + 1)
-        period = stride // gcd(stride, dilation)
-        if min(k, period) > cut.n_phases:
-            cut.axis, cut.period, cut.n_phases = a, period, min(k, period)
+        if axes[a].n_phases > cut.n_phases:
+            cut.axis, cut.period, cut.n_phases = a, axes[a].period, axes[a].n_phases
     # One task for each worker: every task goes through all pixels for each block of columns.
     cut.channels = max(ceil_div(MIN_COLUMNS, taps), ceil_div(c_out * groups, workers))
     cut.channels = max(1, min(cut.channels, c_out))
@@ -76,10 +72,8 @@ def count_rows(problem):
 def panel_bytes(problem, Py_ssize_t images, Py_ssize_t size, bint karatsuba):
     """Bytes of the copy of x that `run` needs."""
     cdef Py_ssize_t pixels = count_pixels(problem, images)
-    cdef Pairs p
     if karatsuba:
-        p = make_pairs(problem, images, 1)
-        pixels = images * block_rows(&p)
+        pixels = images * count_rows(problem)
     return round_up(pixels * problem.c_in * size, LINE)
 
 

@@ -43,8 +43,7 @@ cdef void gather(
     """One panel of rows 2i + shift of x, i < `rows`, from pixel m of those on; zeros outside."""
     cdef Run runs[MAX_PANEL]
     cdef Py_ssize_t n_runs = 0, i, a, rest, row, at
-    cdef Run* run = NULL
-    cdef bint missing = False
+    cdef bint missing = False, goes_on = False
     for i in range(height):
         rest = m + i
         at = 0
@@ -53,20 +52,11 @@ cdef void gather(
             rest //= c.n_in[a]
         row = rest % rows * 2 + shift
         if not 0 <= row < p.n_in:
-            missing = True
-            run = NULL
+            missing, goes_on = True, False
             continue
         at += row * c.x_step[0] + rest // rows * c.x_image
-        if run != NULL and run.count == 1:
-            run.src_step = at - run.src
-        elif run == NULL or at != run.src + run.count * run.src_step:
-            run = &runs[n_runs]
-            n_runs += 1
-            run.src, run.src_step = at, 0
-            run.dst, run.dst_step = i, 1
-            run.height = height
-            run.count = 0
-        run.count += 1
+        n_runs = add_to_runs(runs, n_runs, at, i, height, goes_on)
+        goes_on = True
     if missing:
         memset(dst, 0, height * channels * c.size)
     c.k.pack[c.code](src, c.x_channel, channels, 1, runs, n_runs, dst)

@@ -86,4 +86,5 @@ cdef class Plan:
 cdef void make_axis(
     Axis* a, Py_ssize_t n_in, Py_ssize_t n_out, Py_ssize_t kernel, Py_ssize_t stride,
     Py_ssize_t dilation, Py_ssize_t crop) noexcept
+cdef int make_axes(tuple problem, Axis* axes) except -1
 cdef bint covers(const Axis* a) noexcept

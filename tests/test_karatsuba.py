@@ -12,9 +12,10 @@ import math
 import numpy as np
 import pytest
 import reference
+from transforms import check_error, chosen, integers, normal, problem_of
 
 import fastconv
-from fastconv import _api, _columns, _direct, _karatsuba, _problem, _winograd
+from fastconv import _columns, _direct, _karatsuba, _problem, _winograd
 
 FLOATS = ("float32", "float64")
 
@@ -48,29 +49,6 @@ LAYERS = {
 
 #: A layer that "auto" gives to this method, and its arguments.
 AUTO = ((1, 256, 9, 8), (256, 128, 4, 4), {"stride": 2, "padding": 1})
-
-
-def integers(layer, dtype, seed=1):
-    """``(x, w, bias)``: small integers."""
-    rng = np.random.default_rng(seed)
-    x, w, arguments = layer
-    shapes = x, w, (w[1] * arguments.get("groups", 1),)
-    return [rng.integers(-4, 5, shape).astype(dtype) for shape in shapes]
-
-
-def normal(layer, dtype, seed=1):
-    rng = np.random.default_rng(seed)
-    x, w, _ = layer
-    return rng.standard_normal(x).astype(dtype), rng.standard_normal(w).astype(dtype)
-
-
-def problem_of(layer):
-    x, w, arguments = layer
-    geometry = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | arguments
-    return _problem.make_problem(
-        x, w, geometry["stride"], geometry["padding"], geometry.get("output_padding", 0), None,
-        geometry["dilation"], geometry["groups"], 1,
-    )
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -155,10 +133,6 @@ def test_types_it_does_not_take(dtype):
     x, w = np.ones((1, 4, 9), dtype), np.ones((4, 16, 4), dtype)
     with pytest.raises(ValueError, match=f"takes float32 and float64, not {np.dtype(dtype)}"):
         fastconv.conv_transpose(x, w, stride=2, method="karatsuba")
-
-
-def chosen(x, w, dtype="float32", **arguments):
-    return _api.explain(x, w, dtype, **arguments)["method"]
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -268,18 +242,7 @@ def test_forced_it_raises_for_nan_and_inf(name, special):
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("name", ("1d-k16-s8", "1d-k8-s4", "k4-s2", "k8-s4", "3d", "deep"))
 def test_error_is_at_most_four_times_that_of_direct(name, dtype, data):
-    # What "auto" promises, for the greatest error and the root of the mean square.
-    x, w = normal(LAYERS[name], dtype)
-    if data == "rectified":
-        x = np.maximum(x, 0)
-    exact = reference.conv_transpose(
-        x.astype(np.longdouble), w.astype(np.longdouble), **LAYERS[name][2])
-    error = {
-        method: np.abs(fastconv.conv_transpose(x, w, **LAYERS[name][2], method=method) - exact)
-        for method in ("karatsuba", "direct")
-    }
-    assert error["karatsuba"].max() <= 4 * error["direct"].max()
-    assert (error["karatsuba"] ** 2).mean() <= 16 * (error["direct"] ** 2).mean()
+    check_error(LAYERS[name], dtype, data, "karatsuba")
 
 
 # y = A ((G g) * (B d)) of inputs 2i - 1, 2i, 2i + 1 and the taps of inputs 2i + 1 - a, 2i - a.
@@ -321,7 +284,6 @@ def test_scratch_is_bounded(name, workers, isa):
     x, w, _ = LAYERS[name]
     problem = problem_of(LAYERS[name])
     for dtype in FLOATS:
-        numbers = math.prod(x) + math.prod(w)
         for images in (x[0], 3, 1000):
             told = _karatsuba.explain(
                 problem._replace(batch=(images,)), np.dtype(dtype), workers)

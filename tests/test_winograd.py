@@ -12,6 +12,7 @@ import itertools
 import numpy as np
 import pytest
 import reference
+from transforms import check_error, chosen, integers, normal, problem_of
 
 import fastconv
 from fastconv import _isa, _points, _problem, _winograd
@@ -60,29 +61,6 @@ LAYERS = {
 
 #: A layer that "auto" gives to this method, and its arguments.
 AUTO = ((1, 64, 40, 40), (64, 64, 3, 3), {"padding": 1})
-
-
-def integers(layer, dtype, seed=1):
-    """``(x, w, bias)``: small integers."""
-    rng = np.random.default_rng(seed)
-    x, w, arguments = layer
-    shapes = x, w, (w[1] * arguments.get("groups", 1),)
-    return [rng.integers(-4, 5, shape).astype(dtype) for shape in shapes]
-
-
-def normal(layer, dtype, seed=1):
-    rng = np.random.default_rng(seed)
-    x, w, _ = layer
-    return rng.standard_normal(x).astype(dtype), rng.standard_normal(w).astype(dtype)
-
-
-def problem_of(layer):
-    x, w, arguments = layer
-    geometry = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | arguments
-    return _problem.make_problem(
-        x, w, geometry["stride"], geometry["padding"], geometry.get("output_padding", 0), None,
-        geometry["dilation"], geometry["groups"], 1,
-    )
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -166,10 +144,6 @@ def test_types_it_does_not_take(dtype):
     x, w = np.ones((1, 4, 9), dtype), np.ones((4, 4, 3), dtype)
     with pytest.raises(ValueError, match=f"takes float32 and float64, not {np.dtype(dtype)}"):
         fastconv.conv_transpose(x, w, method="winograd")
-
-
-def chosen(x, w, dtype="float32", **arguments):
-    return fastconv._api.explain(x, w, dtype, **arguments)["method"]
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -265,18 +239,7 @@ def test_forced_it_raises_for_nan_and_inf(name, special):
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("name", ("k3-s1", "k3-s2", "k4-s2", "k5-s2", "k3-d2", "1d-k3", "k2-s1"))
 def test_error_is_at_most_four_times_that_of_direct(name, dtype, data):
-    # What "auto" promises, for the greatest error and the root of the mean square.
-    x, w = normal(LAYERS[name], dtype)
-    if data == "rectified":
-        x = np.maximum(x, 0)
-    exact = reference.conv_transpose(
-        x.astype(np.longdouble), w.astype(np.longdouble), **LAYERS[name][2])
-    error = {
-        method: np.abs(fastconv.conv_transpose(x, w, **LAYERS[name][2], method=method) - exact)
-        for method in ("winograd", "direct")
-    }
-    assert error["winograd"].max() <= 4 * error["direct"].max()
-    assert (error["winograd"] ** 2).mean() <= 16 * (error["direct"] ** 2).mean()
+    check_error(LAYERS[name], dtype, data, "winograd")
 
 
 # F(3, 2) and F(2, 3) as matrices: y = A ((G g) * (B d)).
