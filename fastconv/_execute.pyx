@@ -25,6 +25,7 @@ cdef enum:
     TAPS = 64             # taps of the kernel whose places are worked out at a time
     PACK_CHANNELS = 64    # input channels that one packing task takes,
     PACK_GROUPS = 16      # and groups
+    TILED_CHANNELS = 32   # input channels that are read tile by tile at a time
     NEAR_BYTES = 1 << 14  # of x that stay in the first-level cache
     LEAST_PIXELS = 32     # that share what is read of the weights of a phase
 
@@ -63,6 +64,15 @@ cdef struct Call:
 
 
 include "_place.pxi"
+
+
+cdef inline Py_ssize_t next_tile(
+        const Geometry* g, Py_ssize_t lane, Py_ssize_t lanes) noexcept nogil:
+    """Vectors of the tile that begins with this one of so many lanes, which are cut into strips."""
+    return tile_vectors(
+        min(lanes - lane, g.strip - lane % g.strip), g.vector, g.widest, g.height)
+
+
 include "_execute_pack.pxi"
 include "_execute_load.pxi"
 include "_execute_store.pxi"
@@ -163,14 +173,17 @@ cdef inline void run_tile(
         Py_ssize_t channels, char* acc, bint accumulate, Py_ssize_t tiles) noexcept nogil:
     """All taps of one panel against some tiles of lanes, for some of the input channels."""
     cdef const Geometry* g = c.g
-    cdef Py_ssize_t at = g.lane.span + lane + group * g.c_in * g.components * g.pitch
+    cdef Py_ssize_t pitch = vectors * g.vector if g.tiled else g.pitch
+    cdef Py_ssize_t at = lane * g.c_in * g.components if g.tiled else g.lane.span + lane
     if g.by_batch:
-        # x laid out anew holds all lanes and all channels.
-        at = lane + ci * g.components * g.pitch
+        # x laid out anew holds all channels.
+        at += ci * g.components * pitch
+    else:
+        at += group * g.c_in * g.components * g.pitch
     ask_ahead(c.ahead)
     c.k.tile[g.compute][log2_height(height)][vectors - 1](
         c.packed + (panel + ci * height) * g.size, g.c_in * height, taps.taps, taps.rows,
-        taps.n_rows, lane_taps, g.lane.shift, at, channels, g.pitch, g.components, acc,
+        taps.n_rows, lane_taps, g.lane.shift, at, channels, pitch, g.components, acc,
         g.acc_pitch, accumulate, tiles,
     )
 
@@ -294,7 +307,7 @@ cdef void run_set(const Call* c, Place* p) noexcept nogil:
         if g.fetched:
             list_ahead(c, p, lane, n)
         while done < n:
-            vectors = tile_vectors(n - done, g.vector, g.widest, g.height)
+            vectors = next_tile(g, done, n)
             width = vectors * g.vector
             tiles = 1
             if g.interleaved or g.by_channel:
@@ -322,7 +335,7 @@ cdef void run_gathered(const Call* c, Place* p) noexcept nogil:
         lane = 0
         while lane < lanes:
             # No wider than the accumulators, which are sized for a full block of lanes.
-            vectors = tile_vectors(min(lanes - lane, g.strip), g.vector, g.widest, g.height)
+            vectors = next_tile(g, lane, lanes)
             n = min(lanes - lane, vectors * g.vector)
             any_inside = False
             others = 1

@@ -29,24 +29,28 @@ cdef inline Py_ssize_t relay_tasks(const Geometry* g) noexcept nogil:
     return g.groups * g.c_in
 
 
-cdef void relay_task(const Call* c, Py_ssize_t task) noexcept nogil:
-    """Lay one pixel or one channel out as [group, pixel][channel][component][image]."""
+cdef void relay_lanes(
+        const Call* c, Py_ssize_t task, Py_ssize_t first, Py_ssize_t n,
+        Py_ssize_t pitch) noexcept nogil:
+    """Lay lanes [first, first + n) of one pixel or one channel out, channels `pitch` apart."""
     cdef const Geometry* g = c.g
     cdef const Axis* last = &g.outer[g.n_outer - 1]
     cdef Py_ssize_t pixels, axes = g.n_outer, lines, line, part
+    cdef const char* src = c.x + first * g.lane.x_step
+    cdef char* dst = c.relaid + first * g.c_in * g.components * g.size
     cdef Load a
     a.lane_step = g.lane.x_step
-    a.n = a.width = g.lane.n_in
+    a.n = a.width = n
     a.rows = 1
     a.row_step = a.slot = a.before = 0
     if relays_pixels(g):
         pixels = pixels_of(g, axes)
         a.channels, a.components = g.c_in, g.components
         a.channel_step, a.component_step = g.x_channel, g.element // g.components
-        a.pitch = g.pitch
+        a.pitch = pitch
         c.k.load[c.code](
-            c.x + task // pixels * g.c_in * g.x_channel + pixel_at(g, axes, task % pixels),
-            c.relaid + task * g.pixel_step * g.size, &a)
+            src + task // pixels * g.c_in * g.x_channel + pixel_at(g, axes, task % pixels),
+            dst + task * g.pixel_step * g.size, &a)
         return
     axes -= 1
     pixels = last.n_in
@@ -61,13 +65,60 @@ cdef void relay_task(const Call* c, Py_ssize_t task) noexcept nogil:
     for line in range(lines):
         for part in range(g.components):
             c.k.load[c.code](
-                c.x + task * g.x_channel + pixel_at(g, axes, line)
+                src + task * g.x_channel + pixel_at(g, axes, line)
                 + part * (g.element // g.components),
-                c.relaid + (
+                dst + (
                     (task // g.c_in * lines + line) * pixels * g.pixel_step
-                    + (task % g.c_in * g.components + part) * g.pitch
+                    + (task % g.c_in * g.components + part) * pitch
                 ) * g.size,
                 &a)
+
+
+cdef void relay_task(const Call* c, Py_ssize_t task) noexcept nogil:
+    """Lay one pixel or one channel out as [group, pixel][channel][component][image].
+
+    Tile by tile it is [group, pixel][tile][channel][component][image of the tile].
+    """
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t images = g.lane.n_in, lane = 0, block, width
+    if not g.tiled:
+        relay_lanes(c, task, 0, images, g.pitch)
+        return
+    while lane < images:
+        block = lane // g.lane_block * g.lane_block
+        width = next_tile(g, lane - block, min(g.lane_block, images - block)) * g.vector
+        relay_lanes(c, task, lane, min(width, images - lane), width)
+        lane += width
+
+
+cdef void load_tiles(
+        const Call* c, const Load* row, const char* src, char* dst) noexcept nogil:
+    """Read a row of lanes of some groups as [group][tile][channel][component][lane of the tile]."""
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t first = 0, before, lane, at
+    cdef const char* from_
+    cdef Load a = row[0]
+    while first < row.channels:
+        before = first % g.c_in
+        # Few enough that their places in memory are still at hand for the last tiles.
+        a.channels = min(TILED_CHANNELS, g.c_in - before)
+        lane = 0
+        while lane < row.n:
+            a.width = a.pitch = next_tile(g, lane, row.n) * g.vector
+            a.n = min(row.n - lane, a.width)
+            a.row_step, a.slot = a.n * a.lane_step, g.c_in * g.components * a.width
+            at = (first - before) * row.pitch + lane * g.c_in + before * a.pitch
+            from_ = src + first * a.channel_step + lane * a.lane_step
+            # All tiles that are as wide and full.
+            a.rows = 1
+            lane += a.width
+            while (
+                lane + a.width <= row.n and next_tile(g, lane, row.n) * g.vector == a.width
+            ):
+                a.rows += 1
+                lane += a.width
+            c.k.load[c.code](from_, dst + at * g.components * g.size, &a)
+        first += a.channels
 
 
 cdef void load_rows(
@@ -129,6 +180,15 @@ cdef void load_rows(
         if not inside:
             continue
         dst = c.rows + combination * combination_step * g.size
+        if g.tiled and g.flat:
+            # All rows are inside, and one run.
+            a.n = slots * g.row_pitch
+            load_tiles(c, &a, src, dst)
+            continue
+        if g.tiled:
+            for i in range(low, high):
+                load_tiles(c, &a, src + (i - low) * a.row_step, dst + i * slot_step * g.size)
+            continue
         if g.flat:
             load_zeros(c, &a, dst, g.lane.span + low * slot_step)
             dst += g.lane.span * g.size

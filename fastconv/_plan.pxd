@@ -57,6 +57,7 @@ cdef struct Geometry:
     Py_ssize_t slot_step             # ... and from a held row to the next
     Py_ssize_t strip                 # lanes that are accumulated before they are stored
     bint shallow                     # a strip of x stays in the first-level cache for all panels
+    bint tiled                       # x is held tile by tile: [tile][channel][lane of the tile]
     Py_ssize_t acc_pitch             # numbers from one row of accumulators to the next
     Py_ssize_t tasks
     Py_ssize_t workers

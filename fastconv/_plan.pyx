@@ -36,6 +36,7 @@ cdef enum:
     SHORT_ROW_PHASES = 32       # and phases
     PACKED_BYTES = 1 << 18      # weights that are used again and again from the cache
     SHALLOW_BYTES = 1 << 14     # of x that all panels run over one after the other
+    TILED_BYTES = 1 << 15       # ... that a first-level cache holds, however it lies
     MAX_SOURCES = 2048          # phases that are interleaved at once
     LIST_TAPS = 1 << 17         # outer taps in a list
     PIXEL_TAPS = 1 << 14        # taps of all axes in the longer lists of pixels,

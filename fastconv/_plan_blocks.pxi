@@ -153,11 +153,31 @@ cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
     g.n_row_blocks = ceil_div(cut.rows, g.row_block)
 
 
+cdef bint lies_by_tiles(const Geometry* g) noexcept:
+    """Whether x lies tile by tile, for tiles whose lanes are no whole lines of memory.
+
+    Each number of x is read by tiles of one place only, and of rows that run on all are stored.
+    """
+    cdef const Axis* rows = &g.outer[g.n_outer - 1]
+    if (
+        g.stencil or g.lane.span > 0 or g.widest * g.vector * g.size % LINE == 0
+        or strip_bytes(g) <= TILED_BYTES
+    ):
+        return False
+    if g.flat:
+        return (
+            rows.span == 0 and rows.x_step == g.row_pitch * g.lane.x_step
+            and result_at(rows, rows.q_lo, 0) >= 0
+            and result_at(rows, rows.q_hi - 1, rows.n_phases - 1) < rows.n_out
+        )
+    return g.by_batch or g.depth_block >= g.c_in
+
+
 cdef void lay_out_by_batch(Geometry* g) noexcept:
     """Sizes of the copy of x that lanes along the batch read instead of rows of their task."""
     cdef Py_ssize_t i
     g.rows_bytes = 0
-    g.pitch = g.lane.n_in
+    g.pitch = round_up(g.lane.n_in, g.vector) if g.tiled else g.lane.n_in
     g.pixel_step = g.c_in * g.components * g.pitch
     if g.pixel_step >= 16 * g.vector:
         # An odd number of vectors, so that pixels do not meet in one set of the cache.
@@ -225,9 +245,17 @@ cdef Py_ssize_t widest_tile(const Geometry* g, Py_ssize_t lanes) noexcept:
     return MAX_VECTORS if g.set_rows == 1 else 4 if g.height == MANY_ROWS else 5
 
 
+cdef Py_ssize_t strip_bytes(const Geometry* g) noexcept:
+    """Bytes of x that the panels of a phase read for a strip."""
+    return (
+        held(g.outer, g.n_outer, -1) * g.depth_block * g.components * g.size
+        * (g.strip + g.lane.span)
+    )
+
+
 cdef void set_strip(Geometry* g, Py_ssize_t rows) noexcept:
     """How many lanes of `rows` rows are accumulated before they are stored."""
-    cdef Py_ssize_t lanes, tile, bytes
+    cdef Py_ssize_t lanes, tile
     lanes = round_up(g.row_block * g.row_pitch if g.flat else g.lane_block, g.vector)
     g.widest = widest_tile(g, lanes)
     tile = g.widest * g.vector
@@ -246,9 +274,7 @@ cdef void set_strip(Geometry* g, Py_ssize_t rows) noexcept:
         g.strip = min(lanes, max(1, ACC_BYTES // (rows * g.size) // tile) * tile)
         if g.flat and short_rows(g) and rows * lanes * g.size <= ALL_ROWS_BYTES:
             g.strip = lanes
-    bytes = held(g.outer, g.n_outer, -1) * g.depth_block * g.components * g.size
-    bytes *= g.strip + g.lane.span
-    g.shallow = g.depth_block >= g.c_in and bytes <= SHALLOW_BYTES
+    g.shallow = g.depth_block >= g.c_in and strip_bytes(g) <= SHALLOW_BYTES
     g.acc_pitch = g.strip
     if g.acc_pitch * g.size % 1024 == 0:
         g.acc_pitch += g.vector
@@ -260,7 +286,7 @@ cdef void cut_pixels(Geometry* g, Py_ssize_t workers) noexcept:
     cdef Py_ssize_t images = g.lane.n_in if g.by_batch else g.images, rows = result_rows(g)
     cdef Py_ssize_t pixels = max(pixel_axis(g).n_out, 1), wanted, i
     wanted = 1 if workers == 1 else TASKS_PER_WORKER * workers
-    g.gathered = g.flat = g.shallow = g.woven = g.stencil = False
+    g.gathered = g.flat = g.shallow = g.tiled = g.woven = g.stencil = False
     g.products = 0
     g.gaps = not covers(pixel_axis(g))
     g.row_block = max(1, images * rows // wanted)
@@ -309,9 +335,10 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers) noexcept:
     cut_lanes(g, &cut)
     cut_rows(g, &cut)
     g.slot_step = g.group_block * g.depth_block * g.components * g.pitch
+    cut_channels(g, &cut)
+    g.tiled = lies_by_tiles(g)
     if g.by_batch:
         lay_out_by_batch(g)
-    cut_channels(g, &cut)
     # Outer taps with their rows, sources, and a row of zeros.
     g.list_taps = cut.other_taps * rows.max_taps
     g.list_sources = max(g.lane.n_phases, g.group_block * g.channel_block)
