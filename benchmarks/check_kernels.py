@@ -4,8 +4,13 @@
 
 The large tiles, in which nearly all work is done, and the kernels that store what they add up must
 reach 60 % of the loop; a compiler that unrolls lanes before it vectorises them, or keeps
-accumulators in memory, falls to 5 to 50 %. Tiles of one vector or fewer rows have a load for each
+accumulators in memory, falls to 5 to 40 %. Tiles of one vector or fewer rows have a load for each
 multiply-add or too few sums to hide its latency; they are reported.
+
+With baseline x86-64 the kernels that store must reach 45 %: each of its products takes a copy of an
+operand, and sixteen registers are one too few, so that a sum of short sums goes through memory.
+That costs nothing where the processor renames memory (0.60 to 0.65 of the loop on Zen 4), and the
+latency of a store and a load elsewhere (0.49 to 0.55 on Zen 3).
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from collections.abc import Callable
 from functools import partial
 
 FLOOR = 0.6
+STORING_FLOORS = {"baseline": 0.45}
 TYPES = ("float32", "float64")
 
 #: A tile below the floor is measured this often before it counts as slow, with a pause in seconds
@@ -24,11 +30,11 @@ TRIES = 20
 PAUSE = 1.0
 
 
-def fastest(fraction: Callable[[], float]) -> float:
+def fastest(fraction: Callable[[], float], floor: float = FLOOR) -> float:
     """A fraction, measured again while it is below the floor."""
     best = fraction()
     for _ in range(TRIES - 1):
-        if best >= FLOOR:
+        if best >= floor:
             break
         time.sleep(PAUSE)
         best = max(best, fraction())
@@ -44,6 +50,7 @@ def slow_kernels() -> list[str]:
     slow = []
     print("fraction of the multiply-add loop, tiles of 3, 2 and 1 vectors, and other kernels")
     for isa in _isa.supported():
+        floor = STORING_FLOORS.get(isa, FLOOR)
         for compute, dtype in enumerate(TYPES):
             lanes, tallest = tile_of(_isa.load(isa), compute)
             for height in (8, 4, 2, 1):
@@ -62,8 +69,8 @@ def slow_kernels() -> list[str]:
                     fractions.append(f"{fraction:.2f}")
                 print(f"{isa:9} {dtype}  {height} rows  " + "  ".join(fractions))
             for kernel in KERNELS:
-                fraction = fastest(partial(kernel_fraction, kernel, dtype, isa))
-                if fraction < FLOOR:
+                fraction = fastest(partial(kernel_fraction, kernel, dtype, isa), floor)
+                if fraction < floor:
                     slow.append(
                         f"{isa} {dtype}: {kernel} runs at {fraction:.2f} of the multiply-add loop")
                 print(f"{isa:9} {dtype}  {kernel}  {fraction:.2f}")
@@ -73,7 +80,7 @@ def slow_kernels() -> list[str]:
 def main() -> int:
     slow = slow_kernels()
     for line in slow:
-        print(f"SLOW KERNEL, below {FLOOR}: {line}", file=sys.stderr)
+        print(f"SLOW KERNEL: {line}", file=sys.stderr)
     return 1 if slow else 0
 
 

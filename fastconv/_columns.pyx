@@ -33,7 +33,9 @@ cdef enum:
     WEIGHT_BYTES = 120 << 10    # that are fetched together: fewer columns are deeper, ...
     MAX_DEPTH = 256             # ... up to so many input channels
     MAX_TILES = COLUMN_VECTORS  # of a block, with vectors apart
-    MIN_COLUMNS = 48            # of the output channels of a task
+    MIN_COLUMNS = 48            # of the output channels of a task,
+    TASK_COLUMNS = 256          # ... and of each of several of a worker's
+    TASKS_PER_WORKER = 4
     LEAST_PART = 32             # pixels of a part of one image, which is at least ...
     OVERLAP = 8                 # times as long as what it has in common with the next
     PACK_PIXELS = 64            # of a packing task, a multiple of the tallest tile's rows ...
@@ -116,6 +118,7 @@ cdef struct Pairs:
 cdef struct Walk:
     Py_ssize_t base, length, inner       # first column; taps of the axis; columns of one tap
     Py_ssize_t period, turns, low, high
+    Py_ssize_t most                      # vectors of a block, so that all are about as large
     Py_ssize_t run, runs, done           # where the walk stands: columns of the run that are done
 
 
@@ -180,7 +183,7 @@ cdef void start_walk(
         const Columns* c, const Cut* cut, Py_ssize_t channel, Py_ssize_t phase,
         Walk* walk) noexcept nogil:
     """All columns of the task that begins with this output channel and phase."""
-    cdef Py_ssize_t channels = min(cut.channels, c.c_out - channel), lead = channels, a
+    cdef Py_ssize_t channels = min(cut.channels, c.c_out - channel), lead = channels, a, vectors
     walk.base = channel * c.taps
     walk.run = walk.done = 0
     if cut.phases >= cut.n_phases:
@@ -188,7 +191,11 @@ cdef void start_walk(
         walk.length = walk.period = walk.high = walk.runs = walk.turns = 1
         walk.low = 0
         walk.inner = channels * c.taps
+        vectors = ceil_div(walk.inner, c.vector)
+        walk.most = min(
+            c.capacity, round_up(ceil_div(vectors, ceil_div(vectors, c.capacity)), TALL_VECTORS))
         return
+    walk.most = c.capacity
     walk.inner = 1
     for a in range(c.rank):
         if a < cut.axis:
@@ -211,7 +218,7 @@ cdef inline Py_ssize_t past_vector(const Columns* c, Py_ssize_t column) noexcept
 
 cdef void next_block(const Columns* c, Walk* walk, Block* block) noexcept nogil:
     """The next columns of a walk, as tiles; none at its end."""
-    cdef Py_ssize_t left = c.capacity, low, high, start, n, vectors, i, skip
+    cdef Py_ssize_t left = walk.most, low, high, start, n, vectors, i, skip
     block.tiles = 0
     while walk.run < walk.runs and left > 0 and block.tiles < MAX_TILES:
         low = walk.run % walk.turns * walk.period

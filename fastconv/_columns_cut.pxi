@@ -17,7 +17,7 @@ cdef Py_ssize_t make_cut(
         problem, Py_ssize_t workers, Py_ssize_t vector, bint karatsuba, Cut* cut) except -1:
     """Share out the columns; how many tasks there are."""
     cdef Py_ssize_t c_out = problem.c_out // problem.groups, groups = problem.groups
-    cdef Py_ssize_t taps = 1, a, k, inner = 1, tasks
+    cdef Py_ssize_t taps = 1, a, k, inner = 1, tasks, own
     cdef Axis axes[MAX_AXES]
     make_axes(<tuple> problem, axes)
     cut.axis, cut.period, cut.n_phases = 0, 1, 1
@@ -28,9 +28,12 @@ cdef Py_ssize_t make_cut(
             continue
         if axes[a].n_phases > cut.n_phases:
             cut.axis, cut.period, cut.n_phases = a, axes[a].period, axes[a].n_phases
-    # One task for each worker: every task goes through all pixels for each block of columns.
-    cut.channels = max(ceil_div(MIN_COLUMNS, taps), ceil_div(c_out * groups, workers))
-    cut.channels = max(1, min(cut.channels, c_out))
+    # A task goes through all pixels for each block of columns. Several for each worker, if they
+    # are large enough, leave some to the others where one is held up.
+    own = ceil_div(c_out * groups, workers)
+    if workers > 1:
+        own = ceil_div(own, clip(own * taps // TASK_COLUMNS, 1, TASKS_PER_WORKER))
+    cut.channels = max(1, min(max(ceil_div(MIN_COLUMNS, taps), own), c_out))
     tasks = groups * ceil_div(c_out, cut.channels)
     for k in problem.kernel[cut.axis + 1:]:
         inner *= k

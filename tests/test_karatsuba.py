@@ -293,10 +293,10 @@ def test_scratch_is_bounded(name, workers, isa):
 
 
 def test_tasks_share_out_channels_and_images():
-    # At most as many as have 48 columns, 24 of a half; then images.
+    # Two for each of two workers, at most as many as have 48 columns, 24 of a half; then images.
     one = _problem.make_problem((1, 64, 8, 8), (64, 64, 4, 4), 2, 1, 0, None, 1, 1, 1)
     many = _problem.make_problem((8, 64, 8, 8), (64, 64, 4, 4), 2, 1, 0, None, 1, 1, 1)
-    for problem, tasks in ((one, {1: 1, 2: 2, 3: 3, 64: 22}), (many, {1: 1, 2: 2, 22: 22, 64: 44})):
+    for problem, tasks in ((one, {1: 1, 2: 4, 3: 3, 64: 22}), (many, {1: 1, 2: 4, 22: 22, 64: 44})):
         for workers, n in tasks.items():
             assert _columns.count_tasks(problem, workers, 16, True) == n
 
