@@ -30,6 +30,7 @@ class Plan:
     phases: int
     tile: tuple[int, int]
     flat: bool
+    tiled: bool
     joined: bool
     short_rows: bool
     fetched: bool

@@ -403,6 +403,11 @@ cdef class Plan:
         return self.g.flat
 
     @property
+    def tiled(self):
+        """Whether x is held tile by tile."""
+        return self.g.tiled
+
+    @property
     def joined(self):
         """Whether all phases share panels though some have taps more."""
         return self.g.joined
