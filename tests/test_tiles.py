@@ -13,13 +13,17 @@ import fastconv
 FLOATS = ("float32", "float64")
 
 #: Rows that run on, rows by themselves, several groups, taps of outer axes, and lanes along the
-#: batch: of one block, of several, of parts of a tile, with rows of the result stored whole and not.
+#: batch: in one block and in several, some with rows of the result that are stored whole.
 LAYERS = {
     "rows run on": ((2, 130, 11, 13), (130, 6, 2, 2), {"stride": 2}),
     "rows run on, blocks": ((1, 300, 40, 15), (300, 9, 2, 2), {"stride": 2}),
     "rows run on, gaps": ((1, 700, 7, 14), (700, 5, 2, 2), {"stride": 3}),
     "rows run on, 3-D": ((1, 150, 3, 9, 14), (150, 3, 3, 2, 2), {"stride": (1, 2, 2)}),
     "rows run on, cropped": ((1, 130, 16, 13), (130, 6, 2, 2), {"stride": 2, "padding": 1}),
+    "rows run on, cropped before": (
+        (1, 130, 16, 13), (130, 6, 2, 2), {"stride": 2, "padding": ((1, 0), (0, 0))}),
+    "rows run on, cropped behind": (
+        (1, 130, 16, 13), (130, 6, 2, 2), {"stride": 2, "padding": ((0, 1), (0, 0))}),
     "rows apart": ((2, 140, 5, 70), (140, 10, 2, 2), {"stride": 2}),
     "rows apart, taps": ((1, 80, 6, 100), (80, 8, 3, 4), {"stride": (1, 4)}),
     "rows apart, groups": ((1, 450, 3, 72), (450, 8, 2, 2), {"stride": 2, "groups": 3}),
