@@ -1,6 +1,8 @@
 """Paste measured times into docs/performance.md, so that no figure there is typed.
 
-    python benchmarks/paste_table.py TIMES.json "text about machine, date and versions"
+    python benchmarks/paste_table.py TIMES.json "text about machine, date, versions" [--name NAME]
+
+The page has one table without a name and may have others with one.
 
 TIMES.json holds milliseconds a call as {layer: {implementation: milliseconds}}, with "fastconv"
 among the implementations; an implementation that cannot do a layer is left out of it.
@@ -14,7 +16,6 @@ import math
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
-BEGIN, END = "<!-- measured table: begin -->", "<!-- measured table: end -->"
 OURS = "fastconv"
 
 
@@ -54,13 +55,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("times", type=Path)
     parser.add_argument("about")
+    parser.add_argument("--name", default="", help="of the table, in the marks around it")
     arguments = parser.parse_args()
+    mark = f"measured table {arguments.name}".strip()
+    begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
     times = json.loads(arguments.times.read_text(encoding="utf-8"))
     page = PAGE.read_text(encoding="utf-8")
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
+    before, rest = page.split(begin)
+    after = rest.split(end)[1]
     middle = f"{arguments.about}\n\nMilliseconds a call, median.\n\n{table(times)}"
-    PAGE.write_text(f"{before}{BEGIN}\n\n{middle}\n\n{END}{after}", encoding="utf-8")
+    PAGE.write_text(f"{before}{begin}\n\n{middle}\n\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

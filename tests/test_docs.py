@@ -11,16 +11,19 @@ from pathlib import Path
 import pytest
 
 import fastconv
+from fastconv import _isa
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
 WITH_CODE = ["README.md", "docs/index.md", "docs/numerics.md", "docs/padding.md"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
+#: A CPU may not even be able to import kernels of an instruction set that it does not have.
+FOREIGN = {_isa.module_name(isa) for isa in set(_isa.built()) - set(_isa.supported())}
 MODULES = [
     f"fastconv.{module.name}"
     for module in pkgutil.iter_modules(fastconv.__path__)
-    if module.name != "__main__"
+    if module.name != "__main__" and f"fastconv.{module.name}" not in FOREIGN
 ]
 
 
