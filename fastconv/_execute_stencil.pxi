@@ -9,9 +9,9 @@ cdef void stencil_row(
     for level in range(2, -1, -1):
         vectors = c.k.stencil_vectors[height] if level == 2 else level + 1
         n = left // (vectors * c.g.vector) * vectors * c.g.vector
-        if vectors == TALL_VECTORS and n > 0 and 0 < left - n <= c.g.vector:
+        if vectors == TALL_VECTORS and ceil_div(left, c.g.vector) == vectors + 1:
             # Four vectors are two and two: a single one waits for its own sums.
-            n -= vectors * c.g.vector
+            n = 0
         # What is left goes the same way where it would take as many vectors the other ways.
         if ceil_div(left - n, c.g.vector) == vectors:
             n = left
