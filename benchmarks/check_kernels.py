@@ -4,7 +4,7 @@
 
 The large tiles, in which nearly all work is done, and the kernels that store what they add up must
 reach 60 % of the loop; a compiler that unrolls lanes before it vectorises them, or keeps
-accumulators in memory, falls to 5 to 40 %. Tiles of one vector or fewer rows have a load for each
+accumulators in memory, falls to 5 to 50 %. Tiles of one vector or fewer rows have a load for each
 multiply-add or too few sums to hide its latency; they are reported.
 
 With baseline x86-64 the kernels that store must reach 45 %: each of its products takes a copy of an
