@@ -59,6 +59,7 @@ EXTENSIONS = {
     "_dtypes": (["-O2"], False, True),
     "_problem": (["-O2"], False, True),
     "_runtime": (["-O2"], True, True),
+    "_loops": (["-O2"], False, True),
     "_memory": (["-O2"], False, True),
     "_plan": (["-O2"], False, True),
     "_execute": (["-O2"], True, True),

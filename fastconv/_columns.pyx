@@ -20,8 +20,8 @@ from fastconv._prefetch cimport prefetch_far
 from fastconv._stream cimport copy_run
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
-    LINE, MAX_AXES, QUAD, TALL_VECTORS, Axis, KernelTable, Load, Rows, Run, Store, log2_height,
-    one_row, panel_height, tile_vectors,
+    LINE, MAX_AHEAD, MAX_AXES, QUAD, TALL_VECTORS, Axis, Beside, KernelTable, Load, Rows, Run,
+    Store, log2_height, one_row, panel_height, tile_vectors,
 )
 
 cdef enum:
@@ -30,9 +30,12 @@ cdef enum:
     # tiles. Shorter vectors have fewer bytes, and so more input channels for each call of a tile.
     BLOCK_VECTORS = 2048
     COLUMN_VECTORS = 30
+    # Few pixels, whose columns take no more than this, may have more: the longer what is read of a
+    # row, the nearer to what the memory gives.
+    NEAR_BYTES = 15 << 10
     WEIGHT_BYTES = 120 << 10    # that are fetched together: fewer columns are deeper, ...
     MAX_DEPTH = 256             # ... up to so many input channels
-    MAX_TILES = COLUMN_VECTORS  # of a block, with vectors apart
+    MAX_TILES = 160             # of a block
     MIN_COLUMNS = 48            # of the output channels of a task,
     TASK_COLUMNS = 256          # ... and of each of several of a worker's
     TASKS_PER_WORKER = 4
@@ -40,8 +43,7 @@ cdef enum:
     OVERLAP = 8                 # times as long as what it has in common with the next
     PACK_PIXELS = 64            # of a packing task, a multiple of the tallest tile's rows ...
     PACK_CHANNELS = 256         # ... and its input channels
-    COPIED_PIXELS = 32          # that are worth a copy of a tile's weights where rows are few,
-    FEW_ROWS = 4                # ... those of a tile,
+    FEW_ROWS = 4                # of the tallest tile, for which weights are worth a copy,
     COPIED_BYTES = MAX_DEPTH * TALL_VECTORS * 32  # ... and its bytes
     LONG_RUN = 16               # vectors in a row that are worth one more, to be aligned
     TURNED_TAPS = 3             # of the last axis that are worth turning a result for,
@@ -253,84 +255,7 @@ cdef void next_block(const Columns* c, Walk* walk, Block* block) noexcept nogil:
         left -= vectors
 
 
-cdef Py_ssize_t count_panels(const Columns* c, Py_ssize_t pixels) noexcept nogil:
-    """How many panels there are of so many pixels."""
-    cdef Py_ssize_t n = 0
-    while pixels > 0:
-        pixels -= panel_height(c.height, pixels)
-        n += 1
-    return n
-
-
-cdef const void* copy_weights(
-        const Columns* c, const char* row, Py_ssize_t depth, Py_ssize_t width) noexcept nogil:
-    """Rows of a tile's weights next to each other.
-
-    Where they are a power of two of bytes apart, few of them fit into the first-level cache at a
-    time, from which tiles of few rows read them again and again.
-    """
-    cdef char* to = c.scratch + c.copied_at
-    cdef Py_ssize_t k
-    for k in range(depth):
-        copy_run(to + k * width * c.size, row + k * c.total * c.size, width * c.size)
-    return to
-
-
-cdef void multiply(
-        const Columns* c, const char* w, const char* panels, Py_ssize_t n, const Block* block,
-        const Block* following) noexcept nogil:
-    """The columns of n pixels, tile by tile: [pixel][column of the tile].
-
-    While some input channels are multiplied, the next ones' weights are fetched, a row at a time
-    between tiles: rows of a power of two of bytes are more than the hardware would foresee.
-    """
-    cdef Py_ssize_t ci = 0, calls = count_panels(c, n) * block.tiles
-    cdef Py_ssize_t depth, width, i, j, m, height, ahead, rows, due
-    cdef const Block* fetched
-    cdef const void* row
-    cdef Py_ssize_t no_tap = 0, pitch = c.total
-    cdef bint copied = c.height <= FEW_ROWS and n >= COPIED_PIXELS
-    cdef const char* at
-    cdef const char* end
-    cdef char* acc
-    while ci < c.c_in:
-        depth = min(c.depth, c.c_in - ci)
-        fetched, ahead = block, ci + depth
-        if ahead == c.c_in:
-            fetched, ahead = following, 0
-        rows = min(c.depth, c.c_in - ahead) if fetched.tiles else 0
-        due = 0
-        acc = c.scratch
-        for i in range(block.tiles):
-            width = block.vectors[i] * c.vector
-            row = w + (ci * c.total + block.first[i]) * c.size
-            if copied:
-                row = copy_weights(c, <const char*> row, depth, width)
-                pitch = width
-            m = 0
-            while m < n:
-                due += rows
-                while due >= calls:
-                    # Not in a function of its own: GCC takes one that only fetches for one
-                    # without an effect, and leaves out its calls.
-                    for j in range(fetched.tiles):
-                        at = w + (ahead * c.total + fetched.first[j]) * c.size
-                        end = at + fetched.vectors[j] * c.vector * c.size
-                        while at < end:
-                            prefetch_far(at)
-                            at += LINE
-                    ahead += 1
-                    due -= calls
-                height = panel_height(c.height, n - m)
-                c.k.tile[c.compute][log2_height(height)][block.vectors[i] - 1](
-                    panels + (m * c.c_in + ci * height) * c.size, 0, &no_tap, &row, 1, 1, 0, 0,
-                    depth, pitch, 1, acc, width, ci > 0, 1,
-                )
-                acc += height * width * c.size
-                m += height
-        ci += depth
-
-
+include "_columns_multiply.pxi"
 include "_columns_fill.pxi"
 include "_columns_scatter.pxi"
 include "_columns_turned.pxi"

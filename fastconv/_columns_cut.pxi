@@ -7,10 +7,11 @@ cdef Py_ssize_t count_pixels(problem, Py_ssize_t images) except -1:
     return images
 
 
-cdef Py_ssize_t block_vectors(Py_ssize_t pixels) noexcept nogil:
+cdef Py_ssize_t block_vectors(Py_ssize_t pixels, Py_ssize_t vector_bytes) noexcept nogil:
     """Vectors of columns in a block: whole tiles, at least one."""
+    cdef Py_ssize_t most = max(COLUMN_VECTORS, NEAR_BYTES // (max(pixels, 1) * vector_bytes))
     return TALL_VECTORS * clip(
-        BLOCK_VECTORS // (max(pixels, 1) * TALL_VECTORS), 1, COLUMN_VECTORS // TALL_VECTORS)
+        BLOCK_VECTORS // (max(pixels, 1) * TALL_VECTORS), 1, most // TALL_VECTORS)
 
 
 cdef Py_ssize_t make_cut(
@@ -89,9 +90,10 @@ cdef void make_layout(
     if karatsuba:
         p = make_pairs(problem, images, parts)
         pixels = most = p.images * block_rows(&p)
-    c.capacity = block_vectors(pixels)
+    c.capacity = block_vectors(pixels, vector * size)
     # Of both halves of a kernel as many bytes are fetched together.
     c.depth = min(MAX_DEPTH, WEIGHT_BYTES // ((1 + karatsuba) * c.capacity * vector * size))
+    c.depth -= c.depth % MAX_AHEAD
     c.bands_at = most * c.capacity * vector * size
     c.copied_at = round_up(
         c.bands_at + most * (

@@ -108,29 +108,22 @@ cdef void multiply_pairs(
     For the weights see `multiply`: they are fetched in the same way. What the tiles read of them
     stays in the cache.
     """
-    cdef Py_ssize_t ci = 0, calls, depth, width, i, j, m, n, height, ahead, rows, due
-    cdef Py_ssize_t no_tap = 0, row_bytes = 2 * c.total * c.size
-    cdef const Block* fetched
-    cdef const void* row
+    cdef Py_ssize_t ci = 0, depth, width, i, m, n, height
+    cdef Py_ssize_t calls = block.tiles * (count_panels(c, even) + 2 * count_panels(c, odd))
+    cdef const char* row
     cdef const char* x
-    cdef const char* at
-    cdef const char* end
     cdef char* split = c.scratch + c.copied_at
     cdef char* acc
     cdef int factor
-    calls = block.tiles * (count_panels(c, even) + 2 * count_panels(c, odd))
+    cdef Ahead a
     while ci < c.c_in:
         depth = min(c.depth, c.c_in - ci)
-        fetched, ahead = block, ci + depth
-        if ahead == c.c_in:
-            fetched, ahead = following, 0
-        rows = min(c.depth, c.c_in - ahead) if fetched.tiles else 0
-        due = 0
+        a = look_ahead(c, w, block, following, ci + depth, calls)
         acc = c.scratch
         for i in range(block.tiles):
             width = block.vectors[i] * c.vector
             c.k.split_weights[c.compute](
-                w + ci * row_bytes, 2 * c.total, depth, c.taps, block.first[i], width, split,
+                w + ci * weights_row(c), 2 * c.total, depth, c.taps, block.first[i], width, split,
                 depth * width)
             x = panels
             for factor in range(3):
@@ -138,23 +131,10 @@ cdef void multiply_pairs(
                 n = even if factor == 0 else odd
                 m = 0
                 while m < n:
-                    due += rows
-                    while due >= calls:
-                        for j in range(fetched.tiles):
-                            at = w + ahead * row_bytes + (
-                                fetched.first[j] // c.taps * 2 * c.taps * c.size)
-                            end = at + (
-                                2 * (fetched.vectors[j] * c.vector + c.taps) * c.size)
-                            while at < end:
-                                prefetch_far(at)
-                                at += LINE
-                        ahead += 1
-                        due -= calls
                     height = panel_height(c.height, n - m)
-                    c.k.tile[c.compute][log2_height(height)][block.vectors[i] - 1](
-                        x + ci * height * c.size, 0, &no_tap, &row, 1, 1, 0, 0, depth, width, 1,
-                        acc, width, ci > 0, 1,
-                    )
+                    multiply_panel(
+                        c, &a, x + ci * height * c.size, row, width, depth, height,
+                        block.vectors[i], acc, ci > 0, NULL)
                     x += height * c.c_in * c.size
                     acc += height * width * c.size
                     m += height

@@ -9,17 +9,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from . import _isa, _methods, _runtime, _threads
+from . import _isa, _loops, _methods, _runtime, _threads
 from ._dtypes import TYPES
 
 #: Rounds of the multiply-add loop that a kernel is timed beside.
 ROUNDS = 1 << 16
 
-#: Kernels that hold accumulators, but for the tiles.
+#: Kernels that hold accumulators, but for the tiles alone.
 KERNELS = {
-    "pixels": _runtime.pixels_loop,
-    "stencil": _runtime.stencil_loop,
-    "shared": _runtime.shared_loop,
+    "beside": _loops.beside_loop,
+    "pixels": _loops.pixels_loop,
+    "stencil": _loops.stencil_loop,
+    "shared": _loops.shared_loop,
 }
 
 
@@ -117,7 +118,7 @@ def peak_gflops(dtype: Any = np.float32, workers: int | None = None) -> float:
     rounds = 1 << 21
     kernels = _isa.kernels
     workers = _threads.resolve(workers)
-    return _rate(lambda i: _runtime.multiply_add_loop(kernels, compute, rounds), workers) / 1e9
+    return _rate(lambda i: _loops.multiply_add_loop(kernels, compute, rounds), workers) / 1e9
 
 
 def _fraction(dtype: Any, isa: str | None, kernel: Callable[[Any, int], float]) -> float:
@@ -138,7 +139,7 @@ def _fraction(dtype: Any, isa: str | None, kernel: Callable[[Any, int], float]) 
     fastest = loop = 0.0
     for _ in range(40):
         fastest = max(fastest, rate(lambda: kernel(kernels, compute)))
-        loop = max(loop, rate(lambda: _runtime.multiply_add_loop(kernels, compute, ROUNDS)))
+        loop = max(loop, rate(lambda: _loops.multiply_add_loop(kernels, compute, ROUNDS)))
     return fastest / loop
 
 
@@ -149,7 +150,7 @@ def tile_fraction(
     def tile(kernels: Any, compute: int) -> float:
         rows = height or _runtime.tile_of(kernels, compute)[1]
         rounds = max(1, ROUNDS // (16 * rows * vectors))
-        return _runtime.tile_loop(kernels, compute, rows, vectors, rounds)
+        return _loops.tile_loop(kernels, compute, rows, vectors, rounds)
 
     return _fraction(dtype, isa, tile)
 

@@ -184,7 +184,7 @@ cdef inline void run_tile(
     c.k.tile[g.compute][log2_height(height)][vectors - 1](
         c.packed + (panel + ci * height) * g.size, g.c_in * height, taps.taps, taps.rows,
         taps.n_rows, lane_taps, g.lane.shift, at, channels, pitch, g.components, acc,
-        g.acc_pitch, accumulate, tiles,
+        g.acc_pitch, accumulate, tiles, NULL,
     )
 
 

@@ -18,7 +18,7 @@ from fastconv._assume cimport assume
 from fastconv._prefetch cimport prefetch, prefetch_far, prefetch_result
 from fastconv._types cimport (
     DEALT_PARTS, F11, F22, F23, F32, LINE, MAX_ACC, MORE2, MORE4, PARTED, QUAD, SHARED,
-    SHARED_BACK, TALL_VECTORS, WAYS1, WAYS2, WAYS4, WOVEN_SOURCES, KernelTable, Load, Run,
+    SHARED_BACK, TALL_VECTORS, WAYS1, WAYS2, WAYS4, WOVEN_SOURCES, Beside, KernelTable, Load, Run,
     Product, Rows, Scheme, Stencil, Store, add_fn, deal_fn, depthwise_fn, join_fn, load_fn, pack_fn,
     peak_fn, pixels_fn, shuffle_fn, split_fn, stencil_fn, stencil_last_fn, store_fn, tile_fn,
     tile_vectors, transform_filter_fn, transform_input_fn, transform_output_fn, weave_fn,
@@ -125,7 +125,8 @@ cdef void tile(
         const real_t* panel, Py_ssize_t tap_size, const Py_ssize_t* taps, const real_t** rows,
         Py_ssize_t n_rows, Py_ssize_t lane_taps, Py_ssize_t lane_shift, Py_ssize_t at,
         Py_ssize_t depth, Py_ssize_t pitch, Py_ssize_t components, tile_t* out,
-        Py_ssize_t acc_pitch, bint accumulate, Py_ssize_t tiles) noexcept nogil:
+        Py_ssize_t acc_pitch, bint accumulate, Py_ssize_t tiles,
+        const Beside* beside) noexcept nogil:
     cdef real_t acc[MAX_ACC * VECTOR_FLOATS]
     cdef real_t* c = <real_t*> out
     cdef const real_t* tap
@@ -133,6 +134,9 @@ cdef void tile(
     cdef const real_t* a
     cdef const real_t* b
     cdef const real_t* b_im
+    cdef const char* line
+    cdef real_t* copy
+    cdef real_t read[TALL_VECTORS * VECTOR_FLOATS]
     cdef Py_ssize_t height, vectors, lanes, i, r, t, k, m, j
     cdef bint far
     if tile_t is Tile8x3 or tile_t is Tile8x2 or tile_t is Tile8x1:
@@ -186,6 +190,35 @@ cdef void tile(
                 b = x
                 tap += tap_size
                 x -= lane_shift
+                if height == TALLEST and beside:
+                    line = beside.ahead[r]
+                    copy = <real_t*> beside.copy
+                    if copy:
+                        copy += r * depth * lanes
+                        for k in range(depth):
+                            prefetch_far(line)
+                            line += beside.step
+                            # Through an array of the function, which `copy` cannot overlap.
+                            for j in range(lanes):
+                                read[j] = b[j]
+                            for m in range(height):
+                                for j in range(lanes):
+                                    acc[m * lanes + j] += a[m] * read[j]
+                            for j in range(lanes):
+                                copy[j] = read[j]
+                            copy += lanes
+                            a += height
+                            b += pitch
+                        continue
+                    for k in range(depth):
+                        prefetch_far(line)
+                        line += beside.step
+                        for m in range(height):
+                            for j in range(lanes):
+                                acc[m * lanes + j] += a[m] * b[j]
+                        a += height
+                        b += pitch
+                    continue
                 if components == 1:
                     for k in range(depth):
                         if height == TALLEST:

@@ -11,6 +11,7 @@ cdef enum:
     TALL_VECTORS = 3       # vectors of lanes of the widest tile of any height,
     MAX_VECTORS = 6        # and of one or two rows: they need more lanes to hide latencies
     MAX_ACC = 24           # vectors of accumulators of the largest tile
+    MAX_AHEAD = 4          # parts of x for which a tile asks for something else meanwhile
     N_COMPUTE = 3          # float32, float64, integers modulo 2**64
     N_HEIGHTS = 4          # tiles of 1, 2, 4 and 8 rows
     DEALT_PARTS = 18         # parts that a row of x is dealt out to
@@ -36,11 +37,21 @@ cdef enum:
 # along the lanes, of x and of acc. acc is overwritten, or with `accumulate` continued, so that a
 # sum can be cut anywhere without a change of its order. Nothing has to be aligned. All lanes are
 # read, also those past the data.
+#
+# Unless `beside` is NULL, a tile of the tallest height, of one component and one lane tap, does
+# more with each number k of row r: it asks for the line at ahead[r] + k*step, so that what is
+# multiplied next arrives meanwhile, a little at a time; and it leaves the lanes of x that it has
+# read at copy[(r*depth + k)*lanes + j], unless that is NULL. Other tiles do not look at it.
+cdef struct Beside:
+    const char* ahead[MAX_AHEAD]
+    Py_ssize_t step
+    void* copy
+
 ctypedef void (*tile_fn)(
     const void* panel, Py_ssize_t tap_size, const Py_ssize_t* taps, const void* const* rows,
     Py_ssize_t n_rows, Py_ssize_t lane_taps, Py_ssize_t lane_shift, Py_ssize_t at,
     Py_ssize_t depth, Py_ssize_t pitch, Py_ssize_t components, void* acc, Py_ssize_t acc_pitch,
-    bint accumulate, Py_ssize_t tiles) noexcept nogil
+    bint accumulate, Py_ssize_t tiles, const Beside* beside) noexcept nogil
 
 # Rows of some channels of x on their way into scratch, in the compute type.
 cdef struct Load:

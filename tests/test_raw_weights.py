@@ -258,16 +258,36 @@ def test_several_images_with_channels_last(workers, isa):
 @pytest.mark.parametrize("dtype", ("float32", "float64"))
 @pytest.mark.parametrize("taps", (1024, 37, 16))
 def test_both_sides_of_copied_weights(taps, dtype, isa):
-    """From 32 pixels on a tile of few rows multiplies a copy: with the same bits."""
+    """With more pixels than its rows a tile leaves weights to the next one: with the same bits."""
     rng = np.random.default_rng(taps)
     x = rng.standard_normal((1, 300, 71)).astype(dtype)
     w = rng.standard_normal((300, 3, taps)).astype(dtype)
     options = {"stride": taps, "method": "col2im"}
     few = [fastconv.conv_transpose(x[..., i : i + 1], w, **options) for i in range(71)]
-    for pixels in (31, 32, 33, 71):
+    for pixels in (3, 4, 5, 8, 9, 33, 71):
         for workers in (1, 2):
             y = fastconv.conv_transpose(x[..., :pixels], w, workers=workers, **options)
             assert y.tobytes() == np.concatenate(few[:pixels], -1).tobytes()
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+@pytest.mark.parametrize("method", ("col2im", "karatsuba"))
+def test_weights_that_tiles_ask_for(method, dtype, isa):
+    """Tiles cut their channels for it, into one, two or four parts, or not at all.
+
+    By the rows that fall on each: many where few tiles go through a block (few pixels), fewer than
+    one where many do; and by whether the parts are equal.
+    """
+    rng = np.random.default_rng(23)
+    for channels in (1, 6, 127, 130, 516):
+        w = rng.integers(-4, 5, (channels, 70, 4)).astype(dtype)
+        for pixels in (2, 4, 5, 8, 12, 16, 31, 70):
+            x = rng.integers(-4, 5, (1, channels, pixels)).astype(dtype)
+            wanted = fastconv.conv_transpose(x, w, method="reference", stride=2, padding=1)
+            for workers in (1, 2, 5):
+                y = fastconv.conv_transpose(
+                    x, w, method=method, stride=2, padding=1, workers=workers)
+                np.testing.assert_array_equal(y, wanted)
 
 
 @pytest.mark.parametrize("dtype", ("float32", "float64"))

@@ -1,0 +1,166 @@
+# Panels of pixels times a block's weights, while the next weights arrive. Part of _columns.pyx.
+#
+# Rows of weights are often a power of two of bytes apart, which the hardware does not foresee. So
+# they are asked for a whole row at a time, while what comes before them is multiplied: each tile
+# asks for its share, and spreads it over its own time as far as it can, since a processor waits
+# once a few dozen lines are on their way.
+
+# The weights that are multiplied next: some rows, of the columns of a block.
+cdef struct Ahead:
+    const Block* block
+    const char* row                      # the next one that is asked for
+    Py_ssize_t left                      # rows that are not yet
+    Py_ssize_t bytes                     # of a row, if its columns are neighbours, or else 0
+    Py_ssize_t share, calls, due         # rows for so many tiles; what is left of shares
+
+
+cdef Py_ssize_t count_panels(const Columns* c, Py_ssize_t pixels) noexcept nogil:
+    """How many panels there are of so many pixels."""
+    cdef Py_ssize_t n = 0
+    while pixels > 0:
+        pixels -= panel_height(c.height, pixels)
+        n += 1
+    return n
+
+
+cdef inline Py_ssize_t weights_at(const Columns* c, Py_ssize_t column) noexcept nogil:
+    """Where a column's weights begin in a row, in bytes; with `split` both halves of a channel's
+    taps are one after the other."""
+    return (column // c.taps * 2 * c.taps if c.split else column) * c.size
+
+
+cdef inline Py_ssize_t weights_end(
+        const Columns* c, const Block* block, Py_ssize_t tile) noexcept nogil:
+    """Where the weights of a tile end in a row, in bytes."""
+    cdef Py_ssize_t end = block.first[tile] + block.vectors[tile] * c.vector
+    return weights_at(c, end + c.taps - 1 if c.split else end)
+
+
+cdef inline Py_ssize_t weights_row(const Columns* c) noexcept nogil:
+    """Bytes from one input channel's weights to the next one's."""
+    return (2 if c.split else 1) * c.total * c.size
+
+
+cdef Ahead look_ahead(
+        const Columns* c, const char* w, const Block* block, const Block* following,
+        Py_ssize_t ci, Py_ssize_t calls) noexcept nogil:
+    """What comes after the input channels of a block before `ci`, asked for by so many tiles."""
+    cdef Ahead a
+    cdef Py_ssize_t i
+    a.block = block
+    if ci == c.c_in:
+        a.block, ci = following, 0
+    a.row = w + ci * weights_row(c)
+    a.left = min(c.depth, c.c_in - ci) if a.block.tiles else 0
+    a.bytes = 0
+    for i in range(a.block.tiles):
+        if i > 0 and a.block.first[i] + a.block.skip[i] != (
+                a.block.first[i - 1] + a.block.skip[i - 1] + a.block.count[i - 1]):
+            a.bytes = 0
+            break
+        a.bytes = weights_end(c, a.block, i) - weights_at(c, a.block.first[0])
+    a.share, a.calls, a.due = a.left, calls, 0
+    return a
+
+
+cdef Py_ssize_t ask(
+        const Columns* c, Ahead* a, Py_ssize_t depth, bint tall, Beside* beside) noexcept nogil:
+    """Ask for the share of one tile; into how many parts the tile should cut its input channels.
+
+    A tall tile asks for a row with each part, unless it has none; the rest is asked for here.
+    """
+    cdef Py_ssize_t rows, parts = 0, i
+    cdef const char* at
+    cdef const char* end
+    a.due += a.share
+    rows = min(a.due // a.calls, a.left)
+    if tall and rows and a.bytes:
+        parts = 1
+        while parts < min(rows, MAX_AHEAD) and (
+                depth % (2 * parts) == 0 and depth // (2 * parts) * LINE >= a.bytes):
+            parts *= 2
+        if depth // parts * LINE < a.bytes:
+            parts = 0
+    # One more for a part that would have none.
+    rows = min(max(rows, parts), a.left)
+    a.due -= rows * a.calls
+    a.left -= rows
+    for i in range(parts):
+        beside.ahead[i] = a.row + weights_at(c, a.block.first[0])
+        if rows:
+            a.row += weights_row(c)
+            rows -= 1
+    while rows:
+        for i in range(a.block.tiles):
+            at = a.row + weights_at(c, a.block.first[i])
+            end = a.row + weights_end(c, a.block, i)
+            while at < end:
+                prefetch_far(at)
+                at += LINE
+        a.row += weights_row(c)
+        rows -= 1
+    if parts:
+        beside.step = ceil_div(a.bytes, depth // parts)
+    return parts
+
+
+cdef void multiply_panel(
+        const Columns* c, Ahead* a, const char* panel, const char* row, Py_ssize_t pitch,
+        Py_ssize_t depth, Py_ssize_t height, Py_ssize_t vectors, char* acc, bint accumulate,
+        char* copy) noexcept nogil:
+    """One tile. Unless `copy` is NULL, in which case the panel is of full height, it leaves the
+    weights there, next to each other."""
+    cdef Py_ssize_t parts, i
+    cdef Py_ssize_t taps[MAX_AHEAD]
+    cdef const void* rows[MAX_AHEAD]
+    cdef Beside beside
+    parts = ask(c, a, depth, height == c.height, &beside)
+    beside.copy = copy
+    if parts == 0:
+        # A line that is there.
+        beside.ahead[0], beside.step = row, 0
+    for i in range(max(parts, 1)):
+        taps[i] = i
+        rows[i] = row + i * (depth // max(parts, 1)) * pitch * c.size
+    depth //= max(parts, 1)
+    c.k.tile[c.compute][log2_height(height)][vectors - 1](
+        panel, depth * height, taps, rows, max(parts, 1), 1, 0, 0, depth, pitch, 1, acc,
+        vectors * c.vector, accumulate, 1, &beside if parts or copy else NULL,
+    )
+
+
+cdef void multiply(
+        const Columns* c, const char* w, const char* panels, Py_ssize_t n, const Block* block,
+        const Block* following) noexcept nogil:
+    """The columns of n pixels, tile by tile: [pixel][column of the tile].
+
+    Tiles of few rows read weights again and again, and few of these fit into the first-level cache
+    where they are a power of two of bytes apart; so the first tile leaves a copy to the others.
+    """
+    cdef Py_ssize_t ci = 0, calls = count_panels(c, n) * block.tiles
+    cdef Py_ssize_t depth, width, pitch, i, m, height
+    cdef const char* row
+    cdef char* acc
+    cdef char* copy
+    cdef bint copies = c.height <= FEW_ROWS and n > c.height
+    cdef Ahead a
+    while ci < c.c_in:
+        depth = min(c.depth, c.c_in - ci)
+        a = look_ahead(c, w, block, following, ci + depth, calls)
+        acc = c.scratch
+        for i in range(block.tiles):
+            width = block.vectors[i] * c.vector
+            row = w + (ci * c.total + block.first[i]) * c.size
+            pitch = c.total
+            copy = c.scratch + c.copied_at if copies else NULL
+            m = 0
+            while m < n:
+                height = panel_height(c.height, n - m)
+                multiply_panel(
+                    c, &a, panels + (m * c.c_in + ci * height) * c.size, row, pitch, depth,
+                    height, block.vectors[i], acc, ci > 0, copy)
+                if copy:
+                    row, pitch, copy = copy, width, NULL
+                acc += height * width * c.size
+                m += height
+        ci += depth
