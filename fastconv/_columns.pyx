@@ -20,8 +20,8 @@ from fastconv._prefetch cimport prefetch_far
 from fastconv._stream cimport copy_run
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
-    LINE, MAX_AHEAD, MAX_AXES, QUAD, TALL_VECTORS, Axis, Beside, KernelTable, Load, Rows, Run,
-    Store, log2_height, one_row, panel_height, tile_vectors,
+    LINE, MAX_AHEAD, MAX_AXES, QUAD, TALL_VECTORS, TASKS_PER_WORKER, Axis, Beside, KernelTable,
+    Load, Rows, Run, Store, log2_height, one_row, panel_height, tile_vectors,
 )
 
 cdef enum:
@@ -38,7 +38,6 @@ cdef enum:
     MAX_TILES = 160             # of a block
     MIN_COLUMNS = 48            # of the output channels of a task,
     TASK_COLUMNS = 256          # ... and of each of several of a worker's
-    TASKS_PER_WORKER = 4
     LEAST_PART = 32             # pixels of a part of one image, which is at least ...
     OVERLAP = 8                 # times as long as what it has in common with the next
     PACK_PIXELS = 64            # of a packing task, a multiple of the tallest tile's rows ...

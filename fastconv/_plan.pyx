@@ -15,8 +15,8 @@ from libc.stdlib cimport free, malloc
 from fastconv._arith cimport balance, best_shares, ceil_div, clip, floor_div, gcd, round_up
 from fastconv._types cimport (
     LARGE_RESULT, LINE, MAX_AXES, MAX_VECTORS, MAX_WOVEN, MORE2, MORE4, N_FLOATS, PARTED, QUAD,
-    TALL_VECTORS, WAYS1, WAYS2, WAYS4, Axis, Product, class_first, class_size, largest_class,
-    longer_phases, phase_taps, tile_vectors, uneven, woven_sums,
+    TALL_VECTORS, TASKS_PER_WORKER, WAYS1, WAYS2, WAYS4, Axis, Product, class_first, class_size,
+    largest_class, longer_phases, phase_taps, tile_vectors, uneven, woven_sums,
 )
 
 from ._threads import resolve
@@ -57,7 +57,6 @@ cdef enum:
     JOINED_TILES = 4            # tall tiles that the rows of joined phases fill at most,
     JOINED_DEPTH = 16           # and products of each sum that they have in common at least
     SERIAL_WORK = 1 << 20       # multiply-adds and bytes below which threads do not pay
-    TASKS_PER_WORKER = 4
 
 # A tile of one vector has a load for each multiply-add and runs at about two thirds of the rate.
 cdef double SINGLE_VECTOR_RATE = 0.68

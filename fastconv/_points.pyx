@@ -19,9 +19,9 @@ from fastconv._plan cimport covers, make_axis
 from fastconv._stream cimport stream_fence
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
-    DEALT_PARTS, F11, F22, F23, F32, LARGE_RESULT, LINE, QUAD, WOVEN_SOURCES, Axis, KernelTable,
-    Load, Run, Scheme, Store, class_first, class_size, largest_class, log2_height, one_row,
-    panel_height, tile_vectors,
+    DEALT_PARTS, F11, F22, F23, F32, LARGE_RESULT, LINE, QUAD, TASKS_PER_WORKER, WOVEN_SOURCES,
+    Axis, KernelTable, Load, Run, Scheme, Store, class_first, class_size, largest_class,
+    log2_height, one_row, panel_height, tile_vectors,
 )
 
 cdef enum:
@@ -38,7 +38,6 @@ cdef enum:
     WORKER_BYTES = 4 << 20    # with them
     PACKED_BYTES = 1 << 20    # transformed weights: this, or as many as the weights
     PAD = 64                  # bytes that keep points apart in the sets of a cache
-    TASKS_PER_WORKER = 4
     IMAGES = 16               # of a column, where lanes run along the batch,
     MOST_TILES = 8            # of a line there: longer ones fill their vectors by themselves
 
