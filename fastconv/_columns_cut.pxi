@@ -93,6 +93,7 @@ cdef void make_layout(
     c.capacity = block_vectors(pixels, vector * size)
     # Of both halves of a kernel as many bytes are fetched together.
     c.depth = min(MAX_DEPTH, WEIGHT_BYTES // ((1 + karatsuba) * c.capacity * vector * size))
+    # In equal parts of a tile, each of which asks for something.
     c.depth -= c.depth % MAX_AHEAD
     c.bands_at = most * c.capacity * vector * size
     c.copied_at = round_up(

@@ -24,8 +24,10 @@ cdef Py_ssize_t count_panels(const Columns* c, Py_ssize_t pixels) noexcept nogil
 
 
 cdef inline Py_ssize_t weights_at(const Columns* c, Py_ssize_t column) noexcept nogil:
-    """Where a column's weights begin in a row, in bytes; with `split` both halves of a channel's
-    taps are one after the other."""
+    """Where a column's weights begin in a row, in bytes.
+
+    With `split` those of both halves of a channel's taps are columns of one number.
+    """
     return (column // c.taps * 2 * c.taps if c.split else column) * c.size
 
 
@@ -108,13 +110,15 @@ cdef void multiply_panel(
         const Columns* c, Ahead* a, const char* panel, const char* row, Py_ssize_t pitch,
         Py_ssize_t depth, Py_ssize_t height, Py_ssize_t vectors, char* acc, bint accumulate,
         char* copy) noexcept nogil:
-    """One tile. Unless `copy` is NULL, in which case the panel is of full height, it leaves the
-    weights there, next to each other."""
+    """One tile, which leaves its weights at `copy`, next to each other, unless that is NULL.
+
+    Only tiles of full height do.
+    """
     cdef Py_ssize_t parts, i
     cdef Py_ssize_t taps[MAX_AHEAD]
     cdef const void* rows[MAX_AHEAD]
     cdef Beside beside
-    parts = ask(c, a, depth, height == c.height, &beside)
+    parts = ask(c, a, depth, height == c.height and c.vector * c.size > 16, &beside)
     beside.copy = copy
     if parts == 0:
         # A line that is there.
@@ -142,7 +146,7 @@ cdef void multiply(
     cdef const char* row
     cdef char* acc
     cdef char* copy
-    cdef bint copies = c.height <= FEW_ROWS and n > c.height
+    cdef bint copies = c.height <= FEW_ROWS and n > c.height and c.vector * c.size > 16
     cdef Ahead a
     while ci < c.c_in:
         depth = min(c.depth, c.c_in - ci)

@@ -190,7 +190,8 @@ cdef void tile(
                 b = x
                 tap += tap_size
                 x -= lane_shift
-                if height == TALLEST and beside:
+                # With sixteen short registers GCC would spill in the other loops, too.
+                if VECTOR_FLOATS > 4 and height == TALLEST and beside:
                     line = beside.ahead[r]
                     copy = <real_t*> beside.copy
                     if copy:

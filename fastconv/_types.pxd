@@ -42,7 +42,8 @@ cdef enum:
 # Unless `beside` is NULL, a tile of the tallest height, of one component and one lane tap, does
 # more with each number k of row r: it asks for the line at ahead[r] + k*step, so that what is
 # multiplied next arrives meanwhile, a little at a time; and it leaves the lanes of x that it has
-# read at copy[(r*depth + k)*lanes + j], unless that is NULL. Other tiles do not look at it.
+# read at copy[(r*depth + k)*lanes + j], unless that is NULL. Other tiles do not look at it, nor do
+# those with vectors of 16 bytes.
 cdef struct Beside:
     const char* ahead[MAX_AHEAD]
     Py_ssize_t step
