@@ -43,6 +43,7 @@ cdef enum:
     PACK_PIXELS = 64            # of a packing task, a multiple of the tallest tile's rows ...
     PACK_CHANNELS = 256         # ... and its input channels
     FEW_ROWS = 4                # of the tallest tile, for which weights are worth a copy,
+    COPIED_PIXELS = 32          # ... from so many pixels on if one is made before,
     COPIED_BYTES = MAX_DEPTH * TALL_VECTORS * 32  # ... and its bytes
     LONG_RUN = 16               # vectors in a row that are worth one more, to be aligned
     TURNED_TAPS = 3             # of the last axis that are worth turning a result for,

@@ -43,6 +43,21 @@ cdef inline Py_ssize_t weights_row(const Columns* c) noexcept nogil:
     return (2 if c.split else 1) * c.total * c.size
 
 
+cdef inline bint works_beside(const Columns* c) noexcept nogil:
+    """Whether tall tiles ask and copy: not those with vectors of 16 bytes, see `Beside`."""
+    return 2 * c.vector * c.size >= LINE
+
+
+cdef const char* copy_weights(
+        const Columns* c, const char* row, Py_ssize_t depth, Py_ssize_t width) noexcept nogil:
+    """Rows of a tile's weights next to each other, for tiles that do not copy what they read."""
+    cdef char* to = c.scratch + c.copied_at
+    cdef Py_ssize_t k
+    for k in range(depth):
+        copy_run(to + k * width * c.size, row + k * c.total * c.size, width * c.size)
+    return to
+
+
 cdef Ahead look_ahead(
         const Columns* c, const char* w, const Block* block, const Block* following,
         Py_ssize_t ci, Py_ssize_t calls) noexcept nogil:
@@ -118,18 +133,20 @@ cdef void multiply_panel(
     cdef Py_ssize_t taps[MAX_AHEAD]
     cdef const void* rows[MAX_AHEAD]
     cdef Beside beside
-    parts = ask(c, a, depth, height == c.height and c.vector * c.size > 16, &beside)
+    cdef bint works
+    parts = ask(c, a, depth, height == c.height and works_beside(c), &beside)
     beside.copy = copy
+    works = parts > 0 or copy
     if parts == 0:
         # A line that is there.
-        beside.ahead[0], beside.step = row, 0
-    for i in range(max(parts, 1)):
+        parts, beside.ahead[0], beside.step = 1, row, 0
+    depth //= parts
+    for i in range(parts):
         taps[i] = i
-        rows[i] = row + i * (depth // max(parts, 1)) * pitch * c.size
-    depth //= max(parts, 1)
+        rows[i] = row + i * depth * pitch * c.size
     c.k.tile[c.compute][log2_height(height)][vectors - 1](
-        panel, depth * height, taps, rows, max(parts, 1), 1, 0, 0, depth, pitch, 1, acc,
-        vectors * c.vector, accumulate, 1, &beside if parts or copy else NULL,
+        panel, depth * height, taps, rows, parts, 1, 0, 0, depth, pitch, 1, acc,
+        vectors * c.vector, accumulate, 1, &beside if works else NULL,
     )
 
 
@@ -139,14 +156,15 @@ cdef void multiply(
     """The columns of n pixels, tile by tile: [pixel][column of the tile].
 
     Tiles of few rows read weights again and again, and few of these fit into the first-level cache
-    where they are a power of two of bytes apart; so the first tile leaves a copy to the others.
+    where they are a power of two of bytes apart; so the first tile leaves a copy to the others, or
+    where it does not work beside, many pixels are worth one that is made before.
     """
     cdef Py_ssize_t ci = 0, calls = count_panels(c, n) * block.tiles
     cdef Py_ssize_t depth, width, pitch, i, m, height
     cdef const char* row
     cdef char* acc
     cdef char* copy
-    cdef bint copies = c.height <= FEW_ROWS and n > c.height and c.vector * c.size > 16
+    cdef bint few = c.height <= FEW_ROWS
     cdef Ahead a
     while ci < c.c_in:
         depth = min(c.depth, c.c_in - ci)
@@ -156,7 +174,11 @@ cdef void multiply(
             width = block.vectors[i] * c.vector
             row = w + (ci * c.total + block.first[i]) * c.size
             pitch = c.total
-            copy = c.scratch + c.copied_at if copies else NULL
+            copy = NULL
+            if few and n > c.height and works_beside(c):
+                copy = c.scratch + c.copied_at
+            elif few and n >= COPIED_PIXELS and not works_beside(c):
+                row, pitch = copy_weights(c, row, depth, width), width
             m = 0
             while m < n:
                 height = panel_height(c.height, n - m)

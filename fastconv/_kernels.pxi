@@ -190,7 +190,7 @@ cdef void tile(
                 b = x
                 tap += tap_size
                 x -= lane_shift
-                # With sixteen short registers GCC would spill in the other loops, too.
+                # Where vectors are short, GCC would spill in the other loops for these.
                 if VECTOR_FLOATS > 4 and height == TALLEST and beside:
                     line = beside.ahead[r]
                     copy = <real_t*> beside.copy

@@ -258,13 +258,16 @@ def test_several_images_with_channels_last(workers, isa):
 @pytest.mark.parametrize("dtype", ("float32", "float64"))
 @pytest.mark.parametrize("taps", (1024, 37, 16))
 def test_both_sides_of_copied_weights(taps, dtype, isa):
-    """With more pixels than its rows a tile leaves weights to the next one: with the same bits."""
+    """The same bits where tiles leave weights to the next ones, with more pixels than rows, ...
+
+    or multiply a copy that was made before, from 32 pixels on with baseline instructions.
+    """
     rng = np.random.default_rng(taps)
     x = rng.standard_normal((1, 300, 71)).astype(dtype)
     w = rng.standard_normal((300, 3, taps)).astype(dtype)
     options = {"stride": taps, "method": "col2im"}
     few = [fastconv.conv_transpose(x[..., i : i + 1], w, **options) for i in range(71)]
-    for pixels in (3, 4, 5, 8, 9, 33, 71):
+    for pixels in (3, 4, 5, 8, 9, 31, 32, 33, 71):
         for workers in (1, 2):
             y = fastconv.conv_transpose(x[..., :pixels], w, workers=workers, **options)
             assert y.tobytes() == np.concatenate(few[:pixels], -1).tobytes()
