@@ -17,12 +17,11 @@ from libc.string cimport memcpy
 from fastconv._assume cimport assume
 from fastconv._prefetch cimport prefetch, prefetch_far, prefetch_result
 from fastconv._types cimport (
-    DEALT_PARTS, F11, F22, F23, F32, LINE, MAX_ACC, MORE2, MORE4, PARTED, QUAD, SHARED,
-    SHARED_BACK, TALL_VECTORS, WAYS1, WAYS2, WAYS4, WOVEN_SOURCES, Beside, KernelTable, Load, Run,
+    F11, F22, F23, F32, LINE, MAX_ACC, MORE2, MORE4, PARTED, QUAD, SHARED,
+    SHARED_BACK, TALL_VECTORS, WAYS1, WAYS2, WAYS4, Beside, KernelTable, Load, Run,
     Product, Rows, Scheme, Stencil, Store, add_fn, deal_fn, depthwise_fn, join_fn, load_fn, pack_fn,
     peak_fn, pixels_fn, shuffle_fn, split_fn, stencil_fn, stencil_last_fn, store_fn, tile_fn,
-    tile_vectors, transform_filter_fn, transform_input_fn, transform_output_fn, weave_fn,
-    woven_sums,
+    tile_vectors, transform_filter_fn, transform_input_fn, transform_output_fn, woven_sums,
 )
 
 cdef enum:

@@ -1,5 +1,6 @@
 # How accumulators and columns get into the result. Part of _kernels.pxi.
 
+from fastconv._shuffle cimport six_doubles, six_floats
 from fastconv._stream cimport copy_run, stream_block, stream_run
 
 cdef enum:
@@ -66,6 +67,25 @@ cdef inline void interleave_twice(
         deposit[real_t, element_t](rows[2 * n + u], &to[ways * u + 2])
         if ways > 3:
             deposit[real_t, element_t](rows[3 * n + u], &to[ways * u + 3])
+
+
+cdef inline bint store_six(
+        const real_t** sources, const real_t* bias, element_t* dst, const Store* s,
+        Py_ssize_t at, Py_ssize_t lanes) noexcept nogil:
+    """Lanes from `at` on of six sources whose results follow each other, if they can be shuffled.
+
+    These are phases of the minimal filtering, or of colours.
+    """
+    if VECTOR_FLOATS == 16 or s.n_sources != 6 or s.lane_step != 6 * sizeof(element_t):
+        return False
+    if real_t is float and element_t is float:
+        six_floats(sources, at, bias, s.bias_mask, lanes, dst)
+        return True
+    elif real_t is double and element_t is double:
+        six_doubles(sources, at, bias, s.bias_mask, lanes, dst)
+        return True
+    else:
+        return False
 
 
 cdef inline void store_quads(
@@ -177,7 +197,7 @@ cdef inline void stream_dense(
     cdef Py_ssize_t most = MANY // n_sources * QUAD
     while u < high:
         n = min(most, high - u)
-        v = 0
+        v = n if store_six[real_t, element_t](sources, bias, run, s, first + u, n) else 0
         while v < n:
             store_quads[real_t, element_t](
                 sources, bias, &run[v * n_sources], s, first + u + v, min(QUAD, n - v))
@@ -195,6 +215,10 @@ cdef inline void store_wide(
     cdef Py_ssize_t u = low
     cdef element_t* to
     cdef Py_ssize_t bytes = s.n_sources * sizeof(element_t)
+    if not s.streamed and store_six[real_t, element_t](
+            sources, bias, <element_t*> (<char*> dst + low * s.lane_step), s, first + low,
+            high - low):
+        return
     if s.streamed and s.lane_step == bytes and s.n_sources <= MANY:
         stream_dense[real_t, element_t](sources, bias, dst, s, first, low, high)
         return

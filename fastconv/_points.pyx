@@ -19,18 +19,17 @@ from fastconv._plan cimport covers, make_axis
 from fastconv._stream cimport stream_fence
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
-    DEALT_PARTS, F11, F22, F23, F32, LARGE_RESULT, LINE, QUAD, TASKS_PER_WORKER, WOVEN_SOURCES,
-    Axis, KernelTable, Load, Run, Scheme, Store, class_first, class_size, largest_class,
-    log2_height, one_row, panel_height, tile_vectors,
+    F11, F22, F23, F32, LARGE_RESULT, LINE, QUAD, TASKS_PER_WORKER, Axis, KernelTable, Load, Run,
+    Scheme, Store, class_first, class_size, largest_class, log2_height, one_row, panel_height,
+    tile_vectors,
 )
 
 cdef enum:
     VECTORS = 3               # vectors of lanes of a tile, and of a task unless a column has more
     ROWS = 64                 # rows, of output channels and phases, whose points are kept
     MOST_OUTPUTS = 3          # of a tile along an axis
-    MAX_PHASES = WOVEN_SOURCES // MOST_OUTPUTS
-    MAX_SHIFT = DEALT_PARTS // MOST_OUTPUTS    # their lanes must fit into the narrowest task, too
-    NEAR_ROW = 1 << 15        # bytes between the first and the last of a row that stays near
+    MAX_PHASES = 64
+    MAX_SHIFT = 6             # their lanes must fit into the narrowest task, too
     PACK_CHANNELS = 64        # input channels that one packing task takes
     LEAST_LANES = 64          # bytes of lanes that every instruction set can do with
     WINDOW_BYTES = 5 << 19    # transformed windows of a task

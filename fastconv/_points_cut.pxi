@@ -40,9 +40,12 @@ cdef void lay_out(Call* c) noexcept:
     # Some more, for the lanes that are read beyond the last output.
     c.results_bytes = round_up(
         (c.phases * c.channels * c.outputs * lanes + QUAD) * c.size, 64)
-    neighbours = c.cols.outputs * (columns if c.by_batch else c.cols.axis.shift)
-    c.list_bytes = round_up(
-        (c.channels + neighbours * c.cols.axis.stride) * sizeof(void*), 64)
+    neighbours = c.cols.outputs * c.cols.axis.stride
+    if c.by_batch:
+        neighbours *= columns
+    else:
+        neighbours *= c.cols.axis.shift * c.rows.outputs * c.rows.axis.n_phases
+    c.list_bytes = round_up((c.channels + neighbours) * sizeof(void*), 64)
 
 
 cdef Py_ssize_t scratch_of(const Call* c) noexcept:

@@ -23,21 +23,6 @@ cdef inline Segment segment_at(
     return s
 
 
-cdef void tell_apart(
-        const Call* c, const char* x, Py_ssize_t channels, Py_ssize_t rows, Py_ssize_t count,
-        char* dst, Load* load) noexcept nogil:
-    """Rows of channels that are neighbours, `load` has their steps, each by itself.
-
-    Lines of a long row, one for each number of a channel, are read again for the next channel, but
-    not all of them are in the first-level cache by then.
-    """
-    load.component_step = load.before = 0
-    load.channels, load.components, load.rows = channels, 1, rows
-    load.n = load.width = load.pitch = count
-    load.slot = channels * count
-    c.k.load[c.code](x, dst, load)
-
-
 cdef void load_segment(
         const Call* c, const Segment* s, Py_ssize_t group, Py_ssize_t lanes,
         Py_ssize_t point_step, Py_ssize_t ci, Py_ssize_t stop) noexcept nogil:
@@ -52,43 +37,39 @@ cdef void load_segment(
     cdef Py_ssize_t width = parts * part_pitch
     cdef Py_ssize_t before = clip(-col, 0, width)
     cdef Py_ssize_t count = clip(b.n_in - max(col, 0), 0, width - before)
-    cdef Py_ssize_t pitch = parts * part_pitch
     # Rows of the windows that are inside of x.
     cdef Py_ssize_t row = s.q - a.span
     cdef Py_ssize_t low = clip(ceil_div(-row, a.shift), 0, c.rows.points)
     cdef Py_ssize_t high = clip(ceil_div(a.n_in - row, a.shift), low, c.rows.points)
     cdef Py_ssize_t offsets[4]
     cdef Load load
-    cdef const char* src
     cdef const char* x = c.x + s.image * c.x_image + group * c.c_in * c.x_channel
+    cdef char* dealt
     cdef char* half
-    x += max(col, 0) * b.x_step
+    x += max(col, 0) * b.x_step + (row + low * a.shift) * a.x_step
+    load.channel_step, load.lane_step, load.component_step = c.x_channel, b.x_step, 0
+    load.row_step = a.shift * a.x_step
+    load.components, load.rows = 1, high - low
+    load.before, load.n, load.width, load.pitch = before, count, width, width
     while ci < stop:
         n = min(input_channels(c), stop - ci)
-        row_step = n * pitch
+        row_step = n * width
         for i in range(c.rows.points):
             offsets[i] = i * row_step
+        half = c.input + c.rows.points * row_step * c.size
         memset(c.input, 0, low * row_step * c.size)
         if high > low:
-            src = x + ci * c.x_channel + (row + low * a.shift) * a.x_step
-            load.channel_step, load.lane_step = c.x_channel, b.x_step
-            load.row_step = a.shift * a.x_step
-            if c.x_channel == c.size and c.size == sizeof(float) and count * b.x_step >= NEAR_ROW:
-                # Where what is transformed goes afterwards.
-                half = c.input + c.rows.points * row_step * c.size
-                tell_apart(c, src, n, high - low, count, half, &load)
-                src = half
-                load.channel_step, load.lane_step = load.pitch * c.size, c.size
-                load.row_step = load.slot * c.size
-            c.k.deal[c.compute](
-                src, load.channel_step, n, load.row_step, high - low, load.lane_step, count,
-                before, parts, part_pitch, c.input + low * row_step * c.size, row_step,
-            )
+            dealt = c.input + low * row_step * c.size
+            load.channels, load.slot = n, row_step
+            # Before they are dealt out, rows stand where what is transformed goes afterwards.
+            c.k.load[c.code](x + ci * c.x_channel, half if parts > 1 else dealt, &load)
+            if parts > 1:
+                c.k.deal[c.compute](half, (high - low) * n, parts, part_pitch, dealt)
         memset(
             c.input + high * row_step * c.size, 0, (c.rows.points - high) * row_step * c.size)
-        half = c.input
-        if c.rows.scheme != F11:
-            half += c.rows.points * row_step * c.size
+        if c.rows.scheme == F11:
+            half = c.input
+        else:
             c.k.transform_input[c.compute](
                 c.rows.scheme, c.input, offsets, 0, 1, row_step, row_step, half, row_step, 0)
         for rho in range(b.shift):
@@ -97,7 +78,7 @@ cdef void load_segment(
                     (i % c.cols.outputs * b.shift + rho) * part_pitch + i // c.cols.outputs)
             for p in range(c.rows.points):
                 c.k.transform_input[c.compute](
-                    c.cols.scheme, half + p * row_step * c.size, offsets, pitch, n, s.n,
+                    c.cols.scheme, half + p * row_step * c.size, offsets, width, n, s.n,
                     lanes - s.lane - rho * s.n,
                     c.windows + (
                         p * c.cols.points * point_step + ci * lanes + s.lane + rho * s.n

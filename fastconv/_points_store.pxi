@@ -23,18 +23,53 @@ cdef inline const char* result_row(
 
 
 cdef inline void list_sources(
-        const Call* c, const Segment* s, Py_ssize_t row_phase, Py_ssize_t row_output,
+        const Call* c, const Segment* s, Py_ssize_t output, Py_ssize_t phase, Py_ssize_t rows,
         Py_ssize_t channels, Py_ssize_t lanes) noexcept nogil:
-    """The neighbours in a row of the result, of a unit's first channel."""
+    """The neighbours in rows of the result that follow each other, of a unit's first channel."""
     cdef const Axis* b = &c.cols.axis
-    cdef Py_ssize_t output, rho, phase, j = 0
-    for output in range(c.cols.outputs):
-        for rho in range(b.shift):
-            for phase in range(b.n_phases):
-                c.sources[j] = result_row(
-                    c, row_phase, phase, row_output * c.cols.outputs + output, channels, lanes,
-                ) + (s.lane + rho * s.n) * c.size
-                j += 1
+    cdef Py_ssize_t row, col, rho, col_phase, j = 0
+    for row in range(rows):
+        for col in range(c.cols.outputs):
+            for rho in range(b.shift):
+                for col_phase in range(b.n_phases):
+                    c.sources[j] = result_row(
+                        c, phase, col_phase, output * c.cols.outputs + col, channels, lanes,
+                    ) + (s.lane + rho * s.n) * c.size
+                    j += 1
+        phase += 1
+        if phase == c.rows.axis.n_phases:
+            phase = 0
+            output += 1
+
+
+cdef inline Py_ssize_t rows_together(const Call* c) noexcept nogil:
+    """Rows of a line of tiles that follow each other in the result and are stored together."""
+    cdef const Axis* a = &c.rows.axis
+    if c.by_channel or a.shift > 1 or a.n_phases < a.stride:
+        return 1
+    return c.rows.outputs * a.n_phases
+
+
+cdef void store_pixels(
+        const Call* c, const Segment* s, const char* bias, Py_ssize_t channels, Py_ssize_t lanes,
+        Py_ssize_t n_sources, Py_ssize_t first, Py_ssize_t stop, char* y) noexcept nogil:
+    """Positions [first, stop) of a row whose channels are neighbours."""
+    cdef Py_ssize_t j, channel, low, high
+    cdef Store store = one_row()
+    store.n_sources = channels
+    store.bias_mask = -1
+    store.streamed = c.streamed
+    store.lane_step = n_sources * c.cols.axis.y_step
+    store.source_step = c.size
+    for j in range(n_sources):
+        for channel in range(channels):
+            c.sources[n_sources + channel] = (
+                <const char*> c.sources[j] + channel * lanes * c.size)
+        low = clip(ceil_div(first - j, n_sources), 0, s.n)
+        high = clip(ceil_div(stop - j, n_sources), low, s.n)
+        store.at, store.n = low, high - low
+        c.k.store[c.code](
+            c.sources + n_sources, bias, y + (low * n_sources + j) * c.cols.axis.y_step, &store)
 
 
 cdef void store_segment(
@@ -43,40 +78,41 @@ cdef void store_segment(
     """Store all results of one segment."""
     cdef const Axis* a = &c.rows.axis
     cdef const Axis* b = &c.cols.axis
-    cdef Py_ssize_t n_sources = c.cols.outputs * b.shift * b.stride
+    cdef Py_ssize_t n_sources = c.cols.outputs * b.shift * b.stride, together = rows_together(c)
     cdef Py_ssize_t col = (b.q_lo + s.column * c.cols.outputs * b.shift) * b.stride - b.crop
     cdef Py_ssize_t first = max(0, -col), stop = min(s.n * n_sources, b.n_out - col)
-    cdef Py_ssize_t i, phase, row, channel, j, low, high
+    cdef Py_ssize_t number, i, phase, row, low = first // n_sources
     cdef const char* bias = c.bias + channel_0 * c.size
-    cdef char* y
+    cdef char* y = c.y + s.image * c.y_image + channel_0 * c.y_channel + col * b.y_step
     cdef Store store = one_row()
-    store.n_sources = channels
-    store.bias_mask = -1
+    if stop <= first:
+        return
+    store.n_sources, store.channels = n_sources, channels
+    store.bias_step = 1
+    store.pitch, store.channel_step = lanes, c.y_channel
+    store.row_step = a.y_step
+    store.lane_step, store.source_step = n_sources * b.y_step, b.y_step
+    store.at, store.n = low, ceil_div(stop, n_sources) - low
+    store.skip = first - low * n_sources
+    store.cut = (low + store.n) * n_sources - stop
     store.streamed = c.streamed
-    store.lane_step = n_sources * b.y_step
-    store.source_step = c.size
-    for i in range(c.rows.outputs):
-        for phase in range(a.n_phases):
-            row = (s.q + i * a.shift) * a.stride + phase * a.dilation - a.crop
-            if row < 0 or row >= a.n_out:
-                continue
-            y = c.y + s.image * c.y_image + channel_0 * c.y_channel + row * a.y_step
-            list_sources(c, s, phase, i, channels, lanes)
-            if c.by_channel:
-                for j in range(n_sources):
-                    for channel in range(channels):
-                        c.sources[n_sources + channel] = (
-                            <const char*> c.sources[j] + channel * lanes * c.size)
-                    low = clip(ceil_div(first - j, n_sources), 0, s.n)
-                    high = clip(ceil_div(stop - j, n_sources), low, s.n)
-                    store.at, store.n = low, high - low
-                    c.k.store[c.code](
-                        c.sources + n_sources, bias,
-                        y + (col + low * n_sources + j) * b.y_step, &store)
-                continue
-            c.k.weave[c.compute](
-                c.sources, lanes, bias, channels, n_sources, first, stop,
-                y + (col + first) * b.y_step, c.y_channel, b.y_step, c.streamed)
+    store.phases = together
+    for number in range(c.rows.outputs * a.n_phases // together):
+        # The output and the phase of the first of them.
+        i, phase = number // a.n_phases, number % a.n_phases
+        row = (s.q + i * a.shift) * a.stride + phase * a.dilation - a.crop
+        store.first = clip(-row, 0, together)
+        store.rows = min(together, a.n_out - row) - store.first
+        if store.rows <= 0:
+            continue
+        list_sources(c, s, i, phase, together, channels, lanes)
+        row += store.first
+        if c.by_channel:
+            store_pixels(
+                c, s, bias, channels, lanes, n_sources, first, stop, y + row * a.y_step)
+        else:
+            c.k.store[c.code](
+                c.sources, bias, y + row * a.y_step + low * store.lane_step, &store)
 
 
 cdef void store_images(

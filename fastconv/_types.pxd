@@ -14,8 +14,6 @@ cdef enum:
     MAX_AHEAD = 4          # parts of x for which a tile asks for something else meanwhile
     N_COMPUTE = 3          # float32, float64, integers modulo 2**64
     N_HEIGHTS = 4          # tiles of 1, 2, 4 and 8 rows
-    DEALT_PARTS = 18         # parts that a row of x is dealt out to
-    WOVEN_SOURCES = 192      # sources that a row of the result is woven from
     N_FLOATS = 2           # of the compute types, those with Winograd transforms
     N_TYPES = 11           # rows of _dtypes.TYPES
     LINE = 64              # bytes of a line of the cache
@@ -181,13 +179,11 @@ cdef enum Scheme:
     F32                    # points 0, 1, -1, inf
     F23                    # the same points
 
-# Read n elements of each of `rows` rows of each channel, with `before` zeros in front and zeros
-# behind, and deal them out: position u goes to u % parts * part_pitch + u // parts, for
-# u < parts*part_pitch, of dst[row*row_pitch + channel*parts*part_pitch].
+# Deal out rows of parts*pitch numbers, one row after the other: number u of a row goes to
+# u % parts * pitch + u // parts of its place in dst. There are two parts or more.
 ctypedef void (*deal_fn)(
-    const char* src, Py_ssize_t channel_step, Py_ssize_t channels, Py_ssize_t row_step,
-    Py_ssize_t rows, Py_ssize_t lane_step, Py_ssize_t n, Py_ssize_t before, Py_ssize_t parts,
-    Py_ssize_t part_pitch, void* dst, Py_ssize_t row_pitch) noexcept nogil
+    const void* src, Py_ssize_t rows, Py_ssize_t parts, Py_ssize_t pitch,
+    void* dst) noexcept nogil
 
 # The input transform along one axis, for each channel and n neighbouring windows:
 #
@@ -210,14 +206,6 @@ ctypedef void (*transform_filter_fn)(
 ctypedef bint (*transform_output_fn)(
     Scheme scheme, bint shorter, const void* src, Py_ssize_t point_step, Py_ssize_t n, void* dst,
     Py_ssize_t step) noexcept nogil
-
-# Interleave a row of the result of each channel: position f of [first, stop) comes from source
-# f % n_sources, lane f // n_sources, gets the channel's bias, and goes to dst[(f - first)*step].
-# From one channel to the next the sources are `pitch` apart. A streamed row goes past the caches.
-ctypedef void (*weave_fn)(
-    const void* const* sources, Py_ssize_t pitch, const void* bias, Py_ssize_t channels,
-    Py_ssize_t n_sources, Py_ssize_t first, Py_ssize_t stop, char* dst, Py_ssize_t channel_step,
-    Py_ssize_t step, bint streamed) noexcept nogil
 
 # Rows of pixels that land in rows of the result: how many, and from one to the next.
 cdef struct Rows:
@@ -290,7 +278,6 @@ cdef struct KernelTable:
     transform_input_fn transform_input[N_FLOATS]
     transform_filter_fn transform_filter[N_FLOATS]
     transform_output_fn transform_output[N_FLOATS]
-    weave_fn weave[N_FLOATS]
     depthwise_fn depthwise[N_FLOATS]
     pixels_fn pixels[N_FLOATS]
     stencil_fn stencil[N_FLOATS][N_HEIGHTS][N_WEAVES][3]  # of one vector, two, and wide ones

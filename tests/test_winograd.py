@@ -74,6 +74,38 @@ def test_exact(name, dtype, isa):
         np.testing.assert_array_equal(y, wanted, strict=True)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation"),
+    [(2, 1, 1), (3, 1, 1), (3, 2, 1), (4, 2, 1), (5, 3, 1), (3, 1, 2), (2, 1, 3)],
+)
+def test_rows_of_every_length(kernel, stride, dilation, dtype, isa):
+    """Rows are dealt out and stored by vectors that are moved back, and by ends of them.
+
+    The result is a window of a larger array, of which nothing else may change.
+    """
+    arguments = {"stride": (2, stride), "dilation": (1, dilation), "method": "winograd"}
+    full = dilation * (kernel - 1)
+    crops = ((0, 0), (1, 0), (0, 1), (full // 2, full // 2), (full, full - 1))
+    for number, width in enumerate((*range(1, 30), 47, 48, 49, 50, 73)):
+        crop = crops[number % len(crops)]
+        layer = (
+            (2, 5, 2 + number % 5, width), (5, 3, 3, kernel),
+            {"padding": ((number % 2, number // 2 % 3), crop)},
+        )
+        if (width - 1) * stride + full + 1 <= sum(crop):
+            continue
+        operands = integers(layer, dtype)
+        wanted = fastconv.conv_transpose(
+            *operands, **arguments | layer[2] | {"method": "direct"})
+        around = np.full([n + 2 for n in wanted.shape], 77, dtype)
+        y = around[1:-1, 1:-1, 1:-1, 1:-1]
+        fastconv.conv_transpose(*operands, **arguments | layer[2], out=y, workers=1 + number % 2)
+        np.testing.assert_array_equal(y, wanted)
+        y[...] = 77
+        assert (around == 77).all()
+
+
 @pytest.mark.parametrize("name", ("k3-s1", "k4-s2", "k5-s2", "k3-d3", "1d-k4-s2", "groups"))
 def test_channels_last(name):
     x, w, bias = integers(LAYERS[name], "float32")
