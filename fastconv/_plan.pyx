@@ -49,6 +49,8 @@ cdef enum:
     LONG_RESULT = 1 << 21       # bytes of a result to which longer sums are stored so,
     LONG_PRODUCTS = 256         # how long they are at most,
     LONG_GAIN = 5               # and what accumulators between cost there
+    RUN_ON = 8                  # vectors of lanes from which on rows do not run on,
+    RUN_ON_LONG = 24            # ... or do where tiles lose by few vectors
     WIDE_FROM = 4               # vectors of lanes from which on few rows have the widest tiles
     MANY_ROWS = 8               # rows of the tallest tile where registers are many,
     FEW_CHANNELS = 2            # and output channels of a group that are few
@@ -64,9 +66,11 @@ cdef double SINGLE_VECTOR_RATE = 0.68
 # What rows of lanes cost for each of their products, beside lanes of images.
 cdef double ROWS_SHARE = 1.05
 
-# Light rows that run on may fill vectors less by this much, and rows of pairs of short vectors.
+# Light rows that run on may fill vectors less by this much.
 cdef double FEW_FILL = 0.8
-cdef double PAIRS_FILL = 0.95
+
+# What a tile loses by each vector that it has less than three, where registers are short.
+cdef double PAIR_LOSS = 0.5
 
 # Shared scratch at most, in bytes, which keeps sums of sizes in range.
 cdef double MAX_BYTES = 2.0 ** 62

@@ -95,16 +95,15 @@ cdef bint light_rows(const Geometry* g) noexcept:
     return g.set_rows < 4 or g.set_rows == 4 and longest_sum(g) <= STENCIL_PRODUCTS
 
 
-cdef double worth_running_on(const Geometry* g) noexcept:
-    """How full vectors must be of rows that run on, as a share of those of rows by themselves.
-
-    With registers of half a line tiles of one or two vectors are slower than those of three.
-    """
-    if light_rows(g):
-        return FEW_FILL
-    if g.lane.span == 0 and 2 * g.vector * g.size == LINE:
-        return PAIRS_FILL
-    return 1.02
+cdef bint better_flat(const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows) noexcept:
+    """Whether rows that run on fill tiles better than rows by themselves."""
+    cdef Py_ssize_t block = min(n_rows, 4)
+    if loses_in_pairs(g) and not light_rows(g):
+        return flat_cost(g, n_rows, block) <= tile_cost(g, lanes)
+    return (
+        flat_fill(g, lanes, n_rows, block)
+        > (FEW_FILL if light_rows(g) else 1.02) * row_fill(lanes, g.vector)
+    )
 
 
 cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
@@ -118,8 +117,7 @@ cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
     g.flat = (
         not g.by_batch and not g.stencil
         and runs_on(g, cut.lanes, cut.rows) and g.n_lane_blocks == 1
-        and flat_fill(g, cut.lanes, cut.rows, min(cut.rows, 4))
-        > worth_running_on(g) * row_fill(cut.lanes, g.vector)
+        and better_flat(g, cut.lanes, cut.rows)
     )
     if rows.shift == 1 and g.depth_block >= g.c_in and not g.by_batch:
         for block in range(1, min(cut.rows, MAX_ROW_BLOCK) + 1):
@@ -158,18 +156,13 @@ cdef bint lies_by_tiles(const Geometry* g) noexcept:
 
     Each number of x is read by tiles of one place only, and of rows that run on all are stored.
     """
-    cdef const Axis* rows = &g.outer[g.n_outer - 1]
     if (
         g.stencil or g.lane.span > 0 or g.widest * g.vector * g.size % LINE == 0
         or strip_bytes(g) <= TILED_BYTES
     ):
         return False
     if g.flat:
-        return (
-            rows.span == 0 and rows.x_step == g.row_pitch * g.lane.x_step
-            and result_at(rows, rows.q_lo, 0) >= 0
-            and result_at(rows, rows.q_hi - 1, rows.n_phases - 1) < rows.n_out
-        )
+        return is_one_run(g)
     return g.by_batch or g.depth_block >= g.c_in
 
 

@@ -25,11 +25,44 @@ cdef double flat_fill(
     return <double> n_rows * lanes / used
 
 
+cdef double tile_cost(const Geometry* g, Py_ssize_t lanes) noexcept:
+    """What tiles of up to three vectors cost, in vectors of a tile of three."""
+    cdef Py_ssize_t vectors = ceil_div(lanes, g.vector)
+    return vectors + PAIR_LOSS * (round_up(vectors, TALL_VECTORS) - vectors)
+
+
+cdef double flat_cost(
+        const Geometry* g, Py_ssize_t n_rows, Py_ssize_t block) noexcept:
+    """The same for a row, when the rows of each block follow each other."""
+    cdef double cost = n_rows // block * tile_cost(g, block * g.row_pitch)
+    return (cost + tile_cost(g, n_rows % block * g.row_pitch)) / n_rows
+
+
+cdef bint loses_in_pairs(const Geometry* g) noexcept:
+    """Whether tiles of one or two vectors are slower than those of three: registers are short.
+
+    Zeros between rows would cost what is gained.
+    """
+    return g.lane.span == 0 and 2 * g.vector * g.size == LINE
+
+
+cdef bint is_one_run(const Geometry* g) noexcept:
+    """Whether rows follow each other in x, each is read by tiles of one place, and all are stored."""
+    cdef const Axis* rows = &g.outer[g.n_outer - 1]
+    return (
+        rows.span == 0 and rows.x_step == g.row_pitch * g.lane.x_step
+        and result_at(rows, rows.q_lo, 0) >= 0
+        and result_at(rows, rows.q_hi - 1, rows.n_phases - 1) < rows.n_out
+    )
+
+
 cdef bint runs_on(const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows) noexcept:
     """Whether lanes can run on from row to row: few, in rows of x that follow each other."""
+    # Longer rows would lose more than they gain where they could not lie tile by tile.
+    cdef Py_ssize_t most = RUN_ON_LONG if loses_in_pairs(g) and is_one_run(g) else RUN_ON
     return (
         n_rows > 1 and g.outer[g.n_outer - 1].shift == 1 and g.depth_block >= g.c_in
-        and lanes < 8 * g.vector
+        and lanes < most * g.vector
     )
 
 

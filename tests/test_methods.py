@@ -437,6 +437,21 @@ def test_pairs_of_vectors_run_on(isa):
         assert not plan((1, 70, 12, n - 1), w, stride=(3, 2)).flat
 
 
+def test_long_rows_run_on(isa):
+    """To 24 vectors where tiles of three are better and rows are one run, else to eight."""
+    vector = _isa.tiles[0][0]
+    half_lines = _isa.tiles[0] == (8, 4)
+    w = (70, 9, 2, 2)
+    for vectors in (7, 8, 23, 24):
+        x = (1, 70, 5, vectors * vector)
+        assert plan(x, w, stride=2).flat == (half_lines and vectors < 24), vectors
+        # A row whose results are cut off is no part of a run.
+        cropped = plan(x, w, stride=2, padding=((1, 0), (0, 0)))
+        assert cropped.flat == (half_lines and vectors < 8), vectors
+        check_exact(x, w, method="direct", stride=2)
+        check_exact(x, w, method="direct", stride=2, padding=((1, 0), (0, 0)))
+
+
 @pytest.mark.parametrize("channels", (1, 2, 3, 4))
 def test_few_rows_of_many_lanes(channels, isa):
     # Tiles are wider from more than four vectors of lanes on, in a row or where rows run on.
