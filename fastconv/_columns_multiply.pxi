@@ -146,7 +146,7 @@ cdef void multiply_panel(
         rows[i] = row + i * depth * pitch * c.size
     c.k.tile[c.compute][log2_height(height)][vectors - 1](
         panel, depth * height, taps, rows, parts, 1, 0, 0, depth, pitch, 1, acc,
-        vectors * c.vector, accumulate, 1, &beside if works else NULL,
+        vectors * c.vector, accumulate, 1, 0, &beside if works else NULL,
     )
 
 

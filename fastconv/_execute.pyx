@@ -73,6 +73,17 @@ cdef inline Py_ssize_t next_tile(
         min(lanes - lane, g.strip - lane % g.strip), g.vector, g.widest, g.height)
 
 
+cdef inline Py_ssize_t equal_tiles(
+        const Geometry* g, Py_ssize_t lane, Py_ssize_t lanes) noexcept nogil:
+    """Tiles that are as wide as the one which begins with this lane and follow it, with itself."""
+    cdef Py_ssize_t vectors = next_tile(g, lane, lanes), width = vectors * g.vector, tiles = 1
+    lane += width
+    while lane + width <= lanes and next_tile(g, lane, lanes) == vectors:
+        tiles += 1
+        lane += width
+    return tiles
+
+
 include "_execute_pack.pxi"
 include "_execute_load.pxi"
 include "_execute_store.pxi"
@@ -173,7 +184,8 @@ cdef inline void run_tile(
         Py_ssize_t channels, char* acc, bint accumulate, Py_ssize_t tiles) noexcept nogil:
     """All taps of one panel against some tiles of lanes, for some of the input channels."""
     cdef const Geometry* g = c.g
-    cdef Py_ssize_t pitch = vectors * g.vector if g.tiled else g.pitch
+    cdef Py_ssize_t width = vectors * g.vector, pitch = width if g.tiled else g.pitch
+    cdef Py_ssize_t step = g.c_in * g.components * width if g.tiled else width
     cdef Py_ssize_t at = lane * g.c_in * g.components if g.tiled else g.lane.span + lane
     if g.by_batch:
         # x laid out anew holds all channels.
@@ -184,7 +196,7 @@ cdef inline void run_tile(
     c.k.tile[g.compute][log2_height(height)][vectors - 1](
         c.packed + (panel + ci * height) * g.size, g.c_in * height, taps.taps, taps.rows,
         taps.n_rows, lane_taps, g.lane.shift, at, channels, pitch, g.components, acc,
-        g.acc_pitch, accumulate, tiles, NULL,
+        g.acc_pitch, accumulate, tiles, step, NULL,
     )
 
 
@@ -311,8 +323,8 @@ cdef void run_set(const Call* c, Place* p) noexcept nogil:
             width = vectors * g.vector
             tiles = 1
             if g.interleaved or g.by_channel:
-                if g.shallow:
-                    tiles = max(1, (n - done) // width)
+                if g.by_panel:
+                    tiles = equal_tiles(g, done, n)
                 run_together(
                     c, p, lane + done, vectors, tiles, c.acc + done * g.size)
             else:

@@ -35,7 +35,7 @@ cdef void list_ahead(const Call* c, const Place* p, Py_ssize_t lane, Py_ssize_t 
     a.at = a.row = 0
     tiles = p.groups * ceil_div(g.c_in, g.depth_block) * ceil_div(
         p.channels * p.phases * g.lane.n_phases * g.components, g.height)
-    if not g.shallow:
+    if not g.by_panel:
         tiles *= ceil_div(g.strip, g.widest * g.vector)
     a.share = ceil_div(a.channels * a.rows * ceil_div(a.bytes, LINE), tiles)
 

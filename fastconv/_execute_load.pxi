@@ -109,14 +109,8 @@ cdef void load_tiles(
             a.row_step, a.slot = a.n * a.lane_step, g.c_in * g.components * a.width
             at = (first - before) * row.pitch + lane * g.c_in + before * a.pitch
             from_ = src + first * a.channel_step + lane * a.lane_step
-            # All tiles that are as wide and full.
-            a.rows = 1
-            lane += a.width
-            while (
-                lane + a.width <= row.n and next_tile(g, lane, row.n) * g.vector == a.width
-            ):
-                a.rows += 1
-                lane += a.width
+            a.rows = equal_tiles(g, lane, row.n)
+            lane += a.rows * a.width
             c.k.load[c.code](from_, dst + at * g.components * g.size, &a)
         first += a.channels
 

@@ -124,7 +124,7 @@ cdef void tile(
         const real_t* panel, Py_ssize_t tap_size, const Py_ssize_t* taps, const real_t** rows,
         Py_ssize_t n_rows, Py_ssize_t lane_taps, Py_ssize_t lane_shift, Py_ssize_t at,
         Py_ssize_t depth, Py_ssize_t pitch, Py_ssize_t components, tile_t* out,
-        Py_ssize_t acc_pitch, bint accumulate, Py_ssize_t tiles,
+        Py_ssize_t acc_pitch, bint accumulate, Py_ssize_t tiles, Py_ssize_t tile_step,
         const Beside* beside) noexcept nogil:
     cdef real_t acc[MAX_ACC * VECTOR_FLOATS]
     cdef real_t* c = <real_t*> out
@@ -248,7 +248,7 @@ cdef void tile(
         for m in range(height):
             for j in range(lanes):
                 c[m * acc_pitch + j] = acc[m * lanes + j]
-        at += lanes
+        at += tile_step
         c += lanes
 
 

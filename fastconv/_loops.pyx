@@ -52,7 +52,7 @@ def tile_loop(
         for i in range(rounds):
             k.tile[compute][log2_height(height)][vectors - 1](
                 memory, 0, &tap, &row, 1, 1, 0, 0, depth, lanes, 1,
-                memory + (depth * height + depth * lanes) * size, lanes, i > 0, 1, NULL,
+                memory + (depth * height + depth * lanes) * size, lanes, i > 0, 1, 0, NULL,
             )
     free(memory)
     return 2.0 * rounds * depth * height * lanes
@@ -78,7 +78,7 @@ def beside_loop(kernels, int compute, Py_ssize_t rounds):
             beside.copy = NULL if i % 3 == 2 else copy
             k.tile[compute][log2_height(height)][TALL_VECTORS - 1](
                 memory, depth * height, taps, rows, 2, 1, 0, 0, depth, lanes, 1,
-                copy + 2 * depth * lanes * size, lanes, i > 0, 1, &beside,
+                copy + 2 * depth * lanes * size, lanes, i > 0, 1, 0, &beside,
             )
     free(memory)
     return 4.0 * rounds * depth * height * lanes

@@ -56,7 +56,7 @@ cdef struct Geometry:
     Py_ssize_t pitch                 # numbers from one channel to the next in a held row
     Py_ssize_t slot_step             # ... and from a held row to the next
     Py_ssize_t strip                 # lanes that are accumulated before they are stored
-    bint shallow                     # a strip of x stays in the first-level cache for all panels
+    bint by_panel                    # all tiles of a strip for one panel, then for the next one
     bint tiled                       # x is held tile by tile: [tile][channel][lane of the tile]
     Py_ssize_t acc_pitch             # numbers from one row of accumulators to the next
     Py_ssize_t tasks

@@ -31,6 +31,7 @@ class Plan:
     tile: tuple[int, int]
     flat: bool
     tiled: bool
+    by_panel: bool
     joined: bool
     short_rows: bool
     fetched: bool

@@ -411,6 +411,11 @@ cdef class Plan:
         return self.g.tiled
 
     @property
+    def by_panel(self):
+        """Whether a panel runs over a whole strip of lanes before the next one does."""
+        return self.g.by_panel
+
+    @property
     def joined(self):
         """Whether all phases share panels though some have taps more."""
         return self.g.joined

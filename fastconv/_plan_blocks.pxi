@@ -166,6 +166,17 @@ cdef bint lies_by_tiles(const Geometry* g) noexcept:
     return g.by_batch or g.depth_block >= g.c_in
 
 
+cdef bint goes_by_panel(const Geometry* g) noexcept:
+    """Whether a panel runs over a whole strip before the next one does.
+
+    The first-level cache holds x of the strip, or the strip is long, with accumulators past that
+    cache: their lines are then written one after the other.
+    """
+    if g.stencil or g.depth_block < g.c_in:
+        return False
+    return strip_bytes(g) <= SHALLOW_BYTES or g.flat and short_rows(g)
+
+
 cdef void lay_out_by_batch(Geometry* g) noexcept:
     """Sizes of the copy of x that lanes along the batch read instead of rows of their task."""
     cdef Py_ssize_t i
@@ -255,7 +266,6 @@ cdef void set_strip(Geometry* g, Py_ssize_t rows) noexcept:
     if g.stencil:
         # There are no accumulators, but lanes past the last row are read.
         g.strip = g.acc_pitch = 0
-        g.shallow = False
         g.acc_bytes = round_up(
             tile * g.size + LINE + g.products * <Py_ssize_t> sizeof(Product), LINE)
         return
@@ -267,7 +277,6 @@ cdef void set_strip(Geometry* g, Py_ssize_t rows) noexcept:
         g.strip = min(lanes, max(1, ACC_BYTES // (rows * g.size) // tile) * tile)
         if g.flat and short_rows(g) and rows * lanes * g.size <= ALL_ROWS_BYTES:
             g.strip = lanes
-    g.shallow = g.depth_block >= g.c_in and strip_bytes(g) <= SHALLOW_BYTES
     g.acc_pitch = g.strip
     if g.acc_pitch * g.size % 1024 == 0:
         g.acc_pitch += g.vector
@@ -279,7 +288,7 @@ cdef void cut_pixels(Geometry* g, Py_ssize_t workers) noexcept:
     cdef Py_ssize_t images = g.lane.n_in if g.by_batch else g.images, rows = result_rows(g)
     cdef Py_ssize_t pixels = max(pixel_axis(g).n_out, 1), wanted, i
     wanted = 1 if workers == 1 else TASKS_PER_WORKER * workers
-    g.gathered = g.flat = g.shallow = g.tiled = g.woven = g.stencil = False
+    g.gathered = g.flat = g.by_panel = g.tiled = g.woven = g.stencil = False
     g.products = 0
     g.gaps = not covers(pixel_axis(g))
     g.row_block = max(1, images * rows // wanted)
@@ -330,6 +339,7 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers) noexcept:
     g.slot_step = g.group_block * g.depth_block * g.components * g.pitch
     cut_channels(g, &cut)
     g.tiled = lies_by_tiles(g)
+    g.by_panel = goes_by_panel(g)
     if g.by_batch:
         lay_out_by_batch(g)
     # Outer taps with their rows, sources, and a row of zeros.

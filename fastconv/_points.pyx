@@ -179,7 +179,7 @@ cdef bint multiply(
                         vectors = tile_vectors(lanes - lane, c.vector, VECTORS, c.height)
                         c.k.tile[c.compute][log2_height(height)][vectors - 1](
                             packed, 0, &no_tap, &windows, 1, 1, 0, lane, c.c_in, lanes, 1,
-                            products + lane * c.size, lanes, False, 1, NULL,
+                            products + lane * c.size, lanes, False, 1, 0, NULL,
                         )
                         lane += vectors * c.vector
                     packed += height * c.c_in * c.size

@@ -33,9 +33,9 @@ cdef enum:
 #
 # `height` (1, 2, 4, 8) and the number of lanes (1 to 3 vectors, up to 6 for heights 1 and 2) are
 # constants of the tile; the rows of acc are `acc_pitch` apart. `tiles` of them follow each other
-# along the lanes, of x and of acc. acc is overwritten, or with `accumulate` continued, so that a
-# sum can be cut anywhere without a change of its order. Nothing has to be aligned. All lanes are
-# read, also those past the data.
+# along the lanes of acc, and are `tile_step` apart in x. acc is overwritten, or with `accumulate`
+# continued, so that a sum can be cut anywhere without a change of its order. Nothing has to be
+# aligned. All lanes are read, also those past the data.
 #
 # Unless `beside` is NULL, a tile of the tallest height, of one component and one lane tap, does
 # more with each number k of row r: it asks for the line at ahead[r] + k*step, so that what is
@@ -51,7 +51,8 @@ ctypedef void (*tile_fn)(
     const void* panel, Py_ssize_t tap_size, const Py_ssize_t* taps, const void* const* rows,
     Py_ssize_t n_rows, Py_ssize_t lane_taps, Py_ssize_t lane_shift, Py_ssize_t at,
     Py_ssize_t depth, Py_ssize_t pitch, Py_ssize_t components, void* acc, Py_ssize_t acc_pitch,
-    bint accumulate, Py_ssize_t tiles, const Beside* beside) noexcept nogil
+    bint accumulate, Py_ssize_t tiles, Py_ssize_t tile_step,
+    const Beside* beside) noexcept nogil
 
 # Rows of some channels of x on their way into scratch, in the compute type.
 cdef struct Load:

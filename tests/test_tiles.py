@@ -22,6 +22,7 @@ LAYERS = {
         (1, 130, 16, 13), (130, 6, 2, 2), {"stride": 2, "padding": ((1, 0), (0, 0))}),
     "rows run on, cropped behind": (
         (1, 130, 16, 13), (130, 6, 2, 2), {"stride": 2, "padding": ((0, 1), (0, 0))}),
+    "rows run on, long": ((1, 80, 5, 140), (80, 9, 2, 2), {"stride": 2}),
     "rows apart": ((2, 140, 5, 70), (140, 10, 2, 2), {"stride": 2}),
     "rows apart, taps": ((1, 80, 6, 100), (80, 8, 3, 4), {"stride": (1, 4)}),
     "rows apart, groups": ((1, 450, 3, 72), (450, 8, 2, 2), {"stride": 2, "groups": 3}),
@@ -75,6 +76,20 @@ def test_rows_that_run_on_lie_so_if_all_are_stored():
 def test_every_layer_here_lies_so_or_is_on_the_other_side():
     for name, (x, w, geometry) in LAYERS.items():
         assert tiled(x, w, **geometry) == ("cropped" not in name), name
+
+
+def test_panel_by_panel_where_a_cache_holds_x_or_short_rows_are_stored_together():
+    def by_panel(x, w, tile=AVX2, **options):
+        return plan_of(x, w, tile, **{"stride": 2, **options}).by_panel
+
+    # 16 KiB of x are 20 channels of three rows of 66 lanes, and a part of one.
+    assert by_panel((1, 20, 5, 60), (20, 6, 3, 3), stride=1)
+    assert not by_panel((1, 21, 5, 60), (21, 6, 3, 3), stride=1)
+    # Rows of the result that fill their plane, and are less than 1 KiB.
+    for channels in (29, 130):
+        assert by_panel((1, channels, 11, 13), (channels, 6, 2, 2))
+        assert by_panel((1, channels, 5, 127), (channels, 6, 2, 2))
+        assert not by_panel((1, channels, 5, 128), (channels, 6, 2, 2))
 
 
 @pytest.mark.parametrize("dtype", ("float32", "float64", "complex64", "int16"))
