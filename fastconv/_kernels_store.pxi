@@ -1,6 +1,6 @@
 # How accumulators and columns get into the result. Part of _kernels.pxi.
 
-from fastconv._shuffle cimport six_doubles, six_floats
+from fastconv._interleave cimport six_doubles, six_floats
 from fastconv._stream cimport copy_run, stream_block, stream_run
 
 cdef enum:

@@ -1,6 +1,6 @@
 # What the winograd method does before and after its products. Part of _kernels.pxi.
 
-from fastconv._shuffle cimport three_doubles, three_floats, two_doubles, two_floats
+from fastconv._interleave cimport three_doubles, three_floats, two_doubles, two_floats
 
 
 cdef void deal(
