@@ -47,7 +47,7 @@ cdef bint loses_in_pairs(const Geometry* g) noexcept:
 
 
 cdef bint is_one_run(const Geometry* g) noexcept:
-    """Whether rows follow each other in x, each is read by tiles of one place, and all are stored."""
+    """Whether rows follow each other in x, and no two share one or store a part only."""
     cdef const Axis* rows = &g.outer[g.n_outer - 1]
     return (
         rows.span == 0 and rows.x_step == g.row_pitch * g.lane.x_step
