@@ -75,7 +75,7 @@ cdef inline Py_ssize_t next_tile(
 
 cdef inline Py_ssize_t equal_tiles(
         const Geometry* g, Py_ssize_t lane, Py_ssize_t lanes) noexcept nogil:
-    """Tiles that are as wide as the one which begins with this lane and follow it, with itself."""
+    """How many full tiles follow each other from this lane on, as wide as the first of them."""
     cdef Py_ssize_t vectors = next_tile(g, lane, lanes), width = vectors * g.vector, tiles = 1
     lane += width
     while lane + width <= lanes and next_tile(g, lane, lanes) == vectors:
