@@ -95,15 +95,22 @@ cdef bint light_rows(const Geometry* g) noexcept:
     return g.set_rows < 4 or g.set_rows == 4 and longest_sum(g) <= STENCIL_PRODUCTS
 
 
+cdef double run_on_fill(
+        const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows, Py_ssize_t block) noexcept:
+    """How full tiles are of rows that run on in blocks, with what those of few vectors lose."""
+    if loses_in_pairs(g) and not light_rows(g):
+        return lanes / (g.vector * flat_cost(g, n_rows, block))
+    return flat_fill(g, lanes, n_rows, block)
+
+
 cdef bint better_flat(const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows) noexcept:
     """Whether rows that run on fill tiles better than rows by themselves."""
-    cdef Py_ssize_t block = min(n_rows, 4)
-    if loses_in_pairs(g) and not light_rows(g):
-        return flat_cost(g, n_rows, block) <= tile_cost(g, lanes)
-    return (
-        flat_fill(g, lanes, n_rows, block)
-        > (FEW_FILL if light_rows(g) else 1.02) * row_fill(lanes, g.vector)
-    )
+    cdef double filled = run_on_fill(g, lanes, n_rows, min(n_rows, 4))
+    if light_rows(g):
+        return filled > FEW_FILL * row_fill(lanes, g.vector)
+    if loses_in_pairs(g):
+        return filled >= lanes / (g.vector * tile_cost(g, lanes))
+    return filled > 1.02 * row_fill(lanes, g.vector)
 
 
 cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
@@ -122,7 +129,7 @@ cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
     if rows.shift == 1 and g.depth_block >= g.c_in and not g.by_batch:
         for block in range(1, min(cut.rows, MAX_ROW_BLOCK) + 1):
             if g.flat:
-                score = flat_fill(g, cut.lanes, cut.rows, block)
+                score = run_on_fill(g, cut.lanes, cut.rows, block)
                 held_bytes = cut.other_taps * cut.slot * flat_pitch(g, block)
             else:
                 # Each task reads the rows that its first row's taps reach back to.
