@@ -95,29 +95,24 @@ cdef bint light_rows(const Geometry* g) noexcept:
     return g.set_rows < 4 or g.set_rows == 4 and longest_sum(g) <= STENCIL_PRODUCTS
 
 
-cdef double run_on_fill(
-        const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows, Py_ssize_t block) noexcept:
-    """How full tiles are of rows that run on in blocks, with what those of few vectors lose."""
-    if loses_in_pairs(g) and not light_rows(g):
-        return lanes / (g.vector * flat_cost(g, n_rows, block))
-    return flat_fill(g, lanes, n_rows, block)
+cdef double pair_loss(const Geometry* g) noexcept:
+    """What a tile loses by each vector that it has less than three."""
+    return PAIR_LOSS if loses_in_pairs(g) and not light_rows(g) else 0
 
 
 cdef bint better_flat(const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows) noexcept:
     """Whether rows that run on fill tiles better than rows by themselves."""
-    cdef double filled = run_on_fill(g, lanes, n_rows, min(n_rows, 4))
-    if light_rows(g):
-        return filled > FEW_FILL * row_fill(lanes, g.vector)
-    if loses_in_pairs(g):
-        return filled >= lanes / (g.vector * tile_cost(g, lanes))
-    return filled > 1.02 * row_fill(lanes, g.vector)
+    cdef double loss = pair_loss(g), filled = flat_fill(g, lanes, n_rows, min(n_rows, 4), loss)
+    if loss > 0:
+        return filled >= lanes / lanes_taken(g, lanes, loss)
+    return filled > (FEW_FILL if light_rows(g) else 1.02) * row_fill(lanes, g.vector)
 
 
 cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
     """As many rows as fit and leave every worker some tasks; they share the halo of rows."""
     cdef const Axis* rows = &g.outer[g.n_outer - 1]
     cdef Py_ssize_t block, held_bytes, tasks
-    cdef double best = 0, score
+    cdef double best = 0, loss = pair_loss(g), score
     g.row_block = 1
     g.row_slots = rows.max_taps
     # Short rows may leave the last vector of each half empty: run on into the next row then.
@@ -129,7 +124,7 @@ cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
     if rows.shift == 1 and g.depth_block >= g.c_in and not g.by_batch:
         for block in range(1, min(cut.rows, MAX_ROW_BLOCK) + 1):
             if g.flat:
-                score = run_on_fill(g, cut.lanes, cut.rows, block)
+                score = flat_fill(g, cut.lanes, cut.rows, block, loss)
                 held_bytes = cut.other_taps * cut.slot * flat_pitch(g, block)
             else:
                 # Each task reads the rows that its first row's taps reach back to.

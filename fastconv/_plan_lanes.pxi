@@ -17,25 +17,19 @@ cdef double JOINED_SHARE = 0.7
 cdef double ALONE = 1.15
 
 
-cdef double flat_fill(
-        const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows, Py_ssize_t block) noexcept:
-    """The same as `row_fill` when the rows of each block follow each other."""
-    cdef Py_ssize_t used = n_rows // block * round_up(block * g.row_pitch, g.vector)
-    used += round_up(n_rows % block * g.row_pitch, g.vector)
-    return <double> n_rows * lanes / used
-
-
-cdef double tile_cost(const Geometry* g, Py_ssize_t lanes) noexcept:
-    """What tiles of up to three vectors cost, in vectors of a tile of three."""
+cdef double lanes_taken(const Geometry* g, Py_ssize_t lanes, double loss) noexcept:
+    """Lanes of full vectors for so many; each that a tile has less than three costs `loss` more."""
     cdef Py_ssize_t vectors = ceil_div(lanes, g.vector)
-    return vectors + PAIR_LOSS * (round_up(vectors, TALL_VECTORS) - vectors)
+    return g.vector * (vectors + loss * (round_up(vectors, TALL_VECTORS) - vectors))
 
 
-cdef double flat_cost(
-        const Geometry* g, Py_ssize_t n_rows, Py_ssize_t block) noexcept:
-    """The same for a row, when the rows of each block follow each other."""
-    cdef double cost = n_rows // block * tile_cost(g, block * g.row_pitch)
-    return (cost + tile_cost(g, n_rows % block * g.row_pitch)) / n_rows
+cdef double flat_fill(
+        const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows, Py_ssize_t block,
+        double loss) noexcept:
+    """The same as `row_fill` when the rows of each block follow each other."""
+    cdef double used = n_rows // block * lanes_taken(g, block * g.row_pitch, loss)
+    used += lanes_taken(g, n_rows % block * g.row_pitch, loss)
+    return n_rows * lanes / used
 
 
 cdef bint loses_in_pairs(const Geometry* g) noexcept:
@@ -83,7 +77,7 @@ cdef double rows_cost(const Geometry* g) noexcept:
     work *= a.kernel * lanes
     apart = on = work * pairs(rows) / row_fill(lanes, g.vector)
     if runs_on(g, lanes, n_rows):
-        on = work * rows.kernel * n_rows / flat_fill(g, lanes, n_rows, n_rows)
+        on = work * rows.kernel * n_rows / flat_fill(g, lanes, n_rows, n_rows, 0)
     return min(apart, on) + x_rows * (ROW_LOAD + LOAD * a.n_in)
 
 

@@ -125,7 +125,7 @@ cdef double cost_apart(const Geometry* g, Py_ssize_t lanes) noexcept:
     cdef Py_ssize_t own = g.lane.q_hi - g.lane.q_lo, n_rows = rows.q_hi - rows.q_lo
     cdef double other = <double> own / round_up(own, g.vector)
     if runs_on(g, own, n_rows):
-        other = max(other, flat_fill(g, own, n_rows, min(n_rows, 4)))
+        other = max(other, flat_fill(g, own, n_rows, min(n_rows, 4), 0))
     return max(0.0, other * round_up(lanes, g.vector) / lanes - 1)
 
 
