@@ -21,7 +21,8 @@ from fastconv._types cimport (
     SHARED_BACK, TALL_VECTORS, WAYS1, WAYS2, WAYS4, Beside, KernelTable, Load, Run,
     Product, Rows, Scheme, Stencil, Store, add_fn, deal_fn, depthwise_fn, join_fn, load_fn, pack_fn,
     peak_fn, pixels_fn, shuffle_fn, split_fn, stencil_fn, stencil_last_fn, store_fn, tile_fn,
-    tile_vectors, transform_filter_fn, transform_input_fn, transform_output_fn, woven_sums,
+    tile_vectors, transform_filter_fn, transform_input_fn, transform_output_fn, weave_fn,
+    woven_sums,
 )
 
 cdef enum:

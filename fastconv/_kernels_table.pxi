@@ -88,6 +88,7 @@ cdef void fill_float(Py_ssize_t compute, float_t* tag) noexcept:
     kernels.split_weights[compute] = <split_fn> split_weights[float_t]
     kernels.join_products[compute] = <join_fn> join_products[float_t]
     kernels.deal[compute] = <deal_fn> deal[float_t]
+    kernels.weave[compute] = <weave_fn> weave[float_t]
     kernels.transform_input[compute] = <transform_input_fn> transform_input[float_t]
     kernels.transform_filter[compute] = <transform_filter_fn> transform_filter[float_t]
     kernels.transform_output[compute] = <transform_output_fn> transform_output[float_t]

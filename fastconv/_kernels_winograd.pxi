@@ -3,26 +3,46 @@
 from fastconv._interleave cimport three_doubles, three_floats, two_doubles, two_floats
 
 
+cdef inline void copy_vectors(const float_t* src, Py_ssize_t run, float_t* dst) noexcept nogil:
+    # Whole vectors: what they write too much comes before the run that belongs there.
+    cdef Py_ssize_t j = 0
+    while j < run:
+        memcpy(dst + j, src + j, 16)
+        j += 16 // <Py_ssize_t> sizeof(float_t)
+
+
 cdef void deal(
-        const float_t* src, Py_ssize_t rows, Py_ssize_t parts, Py_ssize_t pitch,
+        const float_t* src, Py_ssize_t rows, Py_ssize_t parts, Py_ssize_t run, Py_ssize_t pitch,
         float_t* dst) noexcept nogil:
     cdef Py_ssize_t r, u, v
     for r in range(rows):
-        if parts == 2:
+        if run > 1:
+            for u in range(parts):
+                for v in range(pitch // run):
+                    copy_vectors(src + (v * parts + u) * run, run, dst + u * pitch + v * run)
+        elif parts == 2:
             if float_t is float:
                 two_floats(src, pitch, dst, pitch)
             else:
                 two_doubles(src, pitch, dst, pitch)
-        elif parts == 3:
+        else:
             if float_t is float:
                 three_floats(src, pitch, dst, pitch)
             else:
                 three_doubles(src, pitch, dst, pitch)
-        else:
-            for u in range(parts):
-                for v in range(pitch):
-                    dst[u * pitch + v] = src[v * parts + u]
         src += parts * pitch
+        dst += parts * pitch
+
+
+cdef void weave(
+        const float_t* src, Py_ssize_t part_step, Py_ssize_t rows, Py_ssize_t pitch,
+        Py_ssize_t parts, Py_ssize_t run, Py_ssize_t runs, float_t* dst) noexcept nogil:
+    cdef Py_ssize_t r, u, v
+    for r in range(rows):
+        for v in range(runs):
+            for u in range(parts):
+                copy_vectors(src + u * part_step + v * run, run, dst + (v * parts + u) * run)
+        src += pitch
         dst += parts * pitch
 
 

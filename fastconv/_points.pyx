@@ -29,7 +29,6 @@ cdef enum:
     ROWS = 64                 # rows, of output channels and phases, whose points are kept
     MOST_OUTPUTS = 3          # of a tile along an axis
     MAX_PHASES = 64
-    MAX_SHIFT = 6             # their lanes must fit into the narrowest task, too
     PACK_CHANNELS = 64        # input channels that one packing task takes
     LEAST_LANES = 64          # bytes of lanes that every instruction set can do with
     WINDOW_BYTES = 5 << 19    # transformed windows of a task
@@ -92,6 +91,7 @@ cdef struct Call:
     Py_ssize_t lines                 # of tiles, of one image
     Py_ssize_t columns               # of tiles,
     Py_ssize_t column_lanes          # each with a lane for every subgrid, or every image
+    Py_ssize_t woven                 # outputs of a line that are woven in the results, or 1
     Py_ssize_t columns_unit, column_units, lane_blocks
     Py_ssize_t channels              # output channels of a unit
     Py_ssize_t units                 # of one group
@@ -104,7 +104,7 @@ cdef struct Call:
     char* input                      # [row][channel][part][column], then points instead of rows
     char* products                   # [point][row][lane]
     char* half                       # [output of rows][point of columns][row][lane]
-    char* results                    # [class][output][row][lane]
+    char* results                    # [class][output][row][lane], or woven: fewer, longer outputs
     const void** sources
 
 
@@ -152,14 +152,15 @@ include "_points_store.pxi"
 
 
 cdef bint multiply(
-        const Call* c, const char* packed, Py_ssize_t channels, Py_ssize_t lanes,
-        Py_ssize_t point_step) noexcept nogil:
+        const Call* c, const char* packed, Py_ssize_t channels, const Part* part) noexcept nogil:
     """The results of one unit for all lanes of a task; whether one is Inf or NaN."""
     cdef Py_ssize_t number, p, q, row, height, block, line, i, lane, vectors, no_tap = 0
+    cdef Py_ssize_t lanes = part.lanes, shift = c.cols.axis.shift
     cdef Class k
     cdef const void* windows
     cdef char* products
     cdef char* half
+    cdef char* apart
     cdef char* results = c.results
     cdef bint bad = False
     for number in range(c.rows.axis.n_classes * c.cols.axis.n_classes):
@@ -168,7 +169,7 @@ cdef bint multiply(
         line = c.cols.points * block
         for p in range(k.short_row, c.rows.points):
             for q in range(k.short_col, c.cols.points):
-                windows = c.windows + (p * c.cols.points + q) * point_step * c.size
+                windows = c.windows + (p * c.cols.points + q) * part.point_step * c.size
                 row = 0
                 while row < k.rows:
                     height = panel_height(c.height, k.rows - row)
@@ -185,17 +186,21 @@ cdef bint multiply(
                     packed += height * c.c_in * c.size
                     row += height
                 packed += PAD
-        half = c.products
+        half, apart = c.products, c.half
         if c.rows.scheme != F11:
-            half = c.half
+            half, apart = c.half, c.products
             c.k.transform_output[c.compute](
                 c.rows.scheme, k.short_row, c.products + k.short_col * block * c.size, line,
                 line - k.short_col * block, half + k.short_col * block * c.size, line)
         for i in range(c.rows.outputs):
+            if c.woven == 1:
+                apart = results
             bad |= c.k.transform_output[c.compute](
-                c.cols.scheme, k.short_col, half + i * line * c.size, block, block,
-                results + i * c.cols.outputs * block * c.size, block)
-        results += c.outputs * block * c.size
+                c.cols.scheme, k.short_col, half + i * line * c.size, block, block, apart, block)
+            if c.woven > 1:
+                c.k.weave[c.compute](
+                    apart, block, k.rows, lanes, c.woven, shift, part.used // shift, results)
+            results += c.cols.outputs * block * c.size
     return bad
 
 
@@ -266,7 +271,7 @@ cdef bint compute_task(Call* c, Py_ssize_t block, Py_ssize_t task) noexcept nogi
         channel = (unit_0 + unit) * c.channels
         channels = min(c.channels, c.c_out - channel)
         bad |= multiply(
-            c, c.packed + unit * c.unit_numbers * c.size, channels, part.lanes, part.point_step)
+            c, c.packed + unit * c.unit_numbers * c.size, channels, &part)
         column = part.first
         while column < part.stop:
             s = segment_at(c, part.first, column, part.stop)
@@ -392,9 +397,10 @@ cdef class Points:
         choose_scheme(&c.cols)
         if c.rows.points * c.cols.points == 1:
             raise OverflowError("no axis has a phase of 2 or 3 taps")
-        if c.cols.axis.shift > MAX_SHIFT:
+        if c.cols.axis.shift * c.size > LEAST_LANES:
             raise OverflowError(
-                f"dilation {c.cols.axis.dilation} of the last axis is above {MAX_SHIFT}")
+                f"dilation {c.cols.axis.dilation} of the last axis is above"
+                f" {LEAST_LANES // c.size}")
         phases = c.rows.axis.n_phases * <object> c.cols.axis.n_phases
         if phases > MAX_PHASES:
             raise OverflowError(f"there are {phases} phases, more than {MAX_PHASES}")
@@ -414,11 +420,14 @@ cdef class Points:
         c.lines = c.rows.tiles * c.rows.axis.shift
         lay_out_by_batch(c, samples)
         c.columns = c.image_blocks * c.lines * c.cols.tiles
-        c.columns_unit = max(1, vector // c.column_lanes)
-        lanes = round_up(c.columns_unit * c.column_lanes, vector)
+        c.woven = c.cols.outputs if c.cols.axis.shift > 1 else 1
         vectors = VECTORS
         while vectors > 1 and c.points * c.c_in * vectors * vector * c.size > WINDOW_BYTES:
             vectors -= 1
+        # A unit of them fills vectors, or a task, where none does.
+        lanes = vector if vector % c.column_lanes == 0 else vectors * vector
+        c.columns_unit = max(1, lanes // c.column_lanes)
+        lanes = round_up(c.columns_unit * c.column_lanes, vector)
         c.column_units = ceil_div(c.columns, c.columns_unit)
         c.lane_blocks = max(1, ceil_div(c.column_units, max(1, vectors * vector // lanes)))
 

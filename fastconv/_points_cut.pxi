@@ -44,7 +44,7 @@ cdef void lay_out(Call* c) noexcept:
     if c.by_batch:
         neighbours *= columns
     else:
-        neighbours *= c.cols.axis.shift * c.rows.outputs * c.rows.axis.n_phases
+        neighbours = neighbours // c.woven * c.rows.outputs * c.rows.axis.n_phases
     c.list_bytes = round_up((c.channels + neighbours) * sizeof(void*), 64)
 
 

@@ -29,11 +29,11 @@ cdef void load_segment(
     """Transform the windows of one segment, of input channels [ci, stop)."""
     cdef const Axis* a = &c.rows.axis
     cdef const Axis* b = &c.cols.axis
-    cdef Py_ssize_t n, i, p, rho, row_step
-    cdef Py_ssize_t parts = c.cols.outputs * b.shift
-    cdef Py_ssize_t col = b.q_lo + s.column * parts - b.span
-    # Neighbouring windows overlap, so a part has up to one sample more than there are tiles.
-    cdef Py_ssize_t part_pitch = s.n + (c.cols.points > c.cols.outputs)
+    cdef Py_ssize_t n, i, p, row_step, parts = c.cols.outputs
+    cdef Py_ssize_t col = b.q_lo + s.column * parts * b.shift - b.span
+    # Neighbouring windows overlap, so a part has up to one sample more than there are tiles, of
+    # each subgrid.
+    cdef Py_ssize_t part_pitch = (s.n + (c.cols.points > parts)) * b.shift
     cdef Py_ssize_t width = parts * part_pitch
     cdef Py_ssize_t before = clip(-col, 0, width)
     cdef Py_ssize_t count = clip(b.n_in - max(col, 0), 0, width - before)
@@ -64,7 +64,8 @@ cdef void load_segment(
             # Before they are dealt out, rows stand where what is transformed goes afterwards.
             c.k.load[c.code](x + ci * c.x_channel, half if parts > 1 else dealt, &load)
             if parts > 1:
-                c.k.deal[c.compute](half, (high - low) * n, parts, part_pitch, dealt)
+                c.k.deal[c.compute](
+                    half, (high - low) * n, parts, b.shift, part_pitch, dealt)
         memset(
             c.input + high * row_step * c.size, 0, (c.rows.points - high) * row_step * c.size)
         if c.rows.scheme == F11:
@@ -72,19 +73,15 @@ cdef void load_segment(
         else:
             c.k.transform_input[c.compute](
                 c.rows.scheme, c.input, offsets, 0, 1, row_step, row_step, half, row_step, 0)
-        for rho in range(b.shift):
-            for i in range(c.cols.points):
-                offsets[i] = (
-                    (i % c.cols.outputs * b.shift + rho) * part_pitch + i // c.cols.outputs)
-            for p in range(c.rows.points):
-                c.k.transform_input[c.compute](
-                    c.cols.scheme, half + p * row_step * c.size, offsets, width, n, s.n,
-                    lanes - s.lane - rho * s.n,
-                    c.windows + (
-                        p * c.cols.points * point_step + ci * lanes + s.lane + rho * s.n
-                    ) * c.size,
-                    point_step, lanes,
-                )
+        for i in range(c.cols.points):
+            offsets[i] = i % parts * part_pitch + i // parts * b.shift
+        for p in range(c.rows.points):
+            c.k.transform_input[c.compute](
+                c.cols.scheme, half + p * row_step * c.size, offsets, width, n, s.n * b.shift,
+                lanes - s.lane,
+                c.windows + (p * c.cols.points * point_step + ci * lanes + s.lane) * c.size,
+                point_step, lanes,
+            )
         ci += n
 
 

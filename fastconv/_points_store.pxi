@@ -3,7 +3,10 @@
 cdef inline const char* result_row(
         const Call* c, Py_ssize_t row_phase, Py_ssize_t col_phase, Py_ssize_t output,
         Py_ssize_t channels, Py_ssize_t lanes) noexcept nogil:
-    """The lanes of one phase and output of the tiles, of a unit's first channel."""
+    """The lanes of one phase and output of the tiles, of a unit's first channel.
+
+    Outputs that are woven are one, with the lanes of all of them.
+    """
     cdef const Axis* a = &c.rows.axis
     cdef const Axis* b = &c.cols.axis
     cdef Py_ssize_t long_row = class_size(a, 0), long_col = class_size(b, 0)
@@ -18,24 +21,23 @@ cdef inline const char* result_row(
         col_phase -= long_col
         size_col = b.n_phases - long_col
     return c.results + (
-        before * c.outputs + output * size_row * size_col + row_phase * size_col + col_phase
-    ) * channels * lanes * c.size
+        before * (c.outputs // c.woven) + output * size_row * size_col + row_phase * size_col
+        + col_phase
+    ) * channels * lanes * c.woven * c.size
 
 
 cdef inline void list_sources(
         const Call* c, const Segment* s, Py_ssize_t output, Py_ssize_t phase, Py_ssize_t rows,
         Py_ssize_t channels, Py_ssize_t lanes) noexcept nogil:
     """The neighbours in rows of the result that follow each other, of a unit's first channel."""
-    cdef const Axis* b = &c.cols.axis
-    cdef Py_ssize_t row, col, rho, col_phase, j = 0
+    cdef Py_ssize_t row, col, col_phase, cols = c.cols.outputs // c.woven, j = 0
     for row in range(rows):
-        for col in range(c.cols.outputs):
-            for rho in range(b.shift):
-                for col_phase in range(b.n_phases):
-                    c.sources[j] = result_row(
-                        c, phase, col_phase, output * c.cols.outputs + col, channels, lanes,
-                    ) + (s.lane + rho * s.n) * c.size
-                    j += 1
+        for col in range(cols):
+            for col_phase in range(c.cols.axis.n_phases):
+                c.sources[j] = result_row(
+                    c, phase, col_phase, output * cols + col, channels, lanes,
+                ) + s.lane * c.woven * c.size
+                j += 1
         phase += 1
         if phase == c.rows.axis.n_phases:
             phase = 0
@@ -54,7 +56,7 @@ cdef void store_pixels(
         const Call* c, const Segment* s, const char* bias, Py_ssize_t channels, Py_ssize_t lanes,
         Py_ssize_t n_sources, Py_ssize_t first, Py_ssize_t stop, char* y) noexcept nogil:
     """Positions [first, stop) of a row whose channels are neighbours."""
-    cdef Py_ssize_t j, channel, low, high
+    cdef Py_ssize_t j, channel, low, high, n = s.n * c.cols.axis.shift * c.woven
     cdef Store store = one_row()
     store.n_sources = channels
     store.bias_mask = -1
@@ -64,9 +66,9 @@ cdef void store_pixels(
     for j in range(n_sources):
         for channel in range(channels):
             c.sources[n_sources + channel] = (
-                <const char*> c.sources[j] + channel * lanes * c.size)
-        low = clip(ceil_div(first - j, n_sources), 0, s.n)
-        high = clip(ceil_div(stop - j, n_sources), low, s.n)
+                <const char*> c.sources[j] + channel * lanes * c.woven * c.size)
+        low = clip(ceil_div(first - j, n_sources), 0, n)
+        high = clip(ceil_div(stop - j, n_sources), low, n)
         store.at, store.n = low, high - low
         c.k.store[c.code](
             c.sources + n_sources, bias, y + (low * n_sources + j) * c.cols.axis.y_step, &store)
@@ -78,9 +80,10 @@ cdef void store_segment(
     """Store all results of one segment."""
     cdef const Axis* a = &c.rows.axis
     cdef const Axis* b = &c.cols.axis
-    cdef Py_ssize_t n_sources = c.cols.outputs * b.shift * b.stride, together = rows_together(c)
-    cdef Py_ssize_t col = (b.q_lo + s.column * c.cols.outputs * b.shift) * b.stride - b.crop
-    cdef Py_ssize_t first = max(0, -col), stop = min(s.n * n_sources, b.n_out - col)
+    cdef Py_ssize_t n_sources = c.cols.outputs // c.woven * b.stride, together = rows_together(c)
+    cdef Py_ssize_t width = c.cols.outputs * b.shift * b.stride
+    cdef Py_ssize_t col = b.q_lo * b.stride + s.column * width - b.crop
+    cdef Py_ssize_t first = max(0, -col), stop = min(s.n * width, b.n_out - col)
     cdef Py_ssize_t number, i, phase, row, low = first // n_sources
     cdef const char* bias = c.bias + channel_0 * c.size
     cdef char* y = c.y + s.image * c.y_image + channel_0 * c.y_channel + col * b.y_step
@@ -89,7 +92,7 @@ cdef void store_segment(
         return
     store.n_sources, store.channels = n_sources, channels
     store.bias_step = 1
-    store.pitch, store.channel_step = lanes, c.y_channel
+    store.pitch, store.channel_step = lanes * c.woven, c.y_channel
     store.row_step = a.y_step
     store.lane_step, store.source_step = n_sources * b.y_step, b.y_step
     store.at, store.n = low, ceil_div(stop, n_sources) - low

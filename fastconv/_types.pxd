@@ -180,11 +180,22 @@ cdef enum Scheme:
     F32                    # points 0, 1, -1, inf
     F23                    # the same points
 
-# Deal out rows of parts*pitch numbers, one row after the other: number u of a row goes to
-# u % parts * pitch + u // parts of its place in dst. There are two parts or more.
+# Deal out rows of parts*pitch numbers to two or three parts, one row after the other, in runs of
+# `run` numbers: run u of a row goes to u % parts * pitch + u // parts * run of its place in dst.
+# Where runs are longer than one, up to 15 bytes behind the last row may be read and written, too.
 ctypedef void (*deal_fn)(
-    const void* src, Py_ssize_t rows, Py_ssize_t parts, Py_ssize_t pitch,
+    const void* src, Py_ssize_t rows, Py_ssize_t parts, Py_ssize_t run, Py_ssize_t pitch,
     void* dst) noexcept nogil
+
+# The opposite for runs longer than one, the parts of which are arrays of their own:
+#
+#   dst[r*parts*pitch + (v*parts + u)*run + j] = src[u*part_step + r*pitch + v*run + j]
+#
+# for each of `rows` rows r, run v < runs, part u and number j < run of it; behind the last row as
+# above.
+ctypedef void (*weave_fn)(
+    const void* src, Py_ssize_t part_step, Py_ssize_t rows, Py_ssize_t pitch, Py_ssize_t parts,
+    Py_ssize_t run, Py_ssize_t runs, void* dst) noexcept nogil
 
 # The input transform along one axis, for each channel and n neighbouring windows:
 #
@@ -276,6 +287,7 @@ cdef struct KernelTable:
     split_fn split_weights[N_FLOATS]
     join_fn join_products[N_FLOATS]
     deal_fn deal[N_FLOATS]
+    weave_fn weave[N_FLOATS]
     transform_input_fn transform_input[N_FLOATS]
     transform_filter_fn transform_filter[N_FLOATS]
     transform_output_fn transform_output[N_FLOATS]

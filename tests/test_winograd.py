@@ -34,6 +34,7 @@ LAYERS = {
     "k3-d2": ((1, 24, 32, 33), (24, 24, 3, 3), {"dilation": 2, "padding": 2}),
     "k3-d3": ((2, 10, 11, 50), (10, 11, 3, 3), {"dilation": 3}),
     "k2-d6": ((1, 6, 20, 40), (6, 7, 2, 2), {"dilation": 6, "padding": 3}),
+    "k3-d8": ((2, 7, 9, 41), (7, 9, 3, 3), {"dilation": (1, 8), "padding": (1, 8)}),
     "k1x3": ((2, 30, 6, 40), (30, 20, 1, 3), {"padding": (0, 1)}),
     "k3x1": ((2, 30, 40, 6), (30, 20, 3, 1), {"padding": (1, 0)}),
     "k2x3-s2x1": ((1, 30, 9, 14), (30, 20, 4, 3), {"stride": (2, 1), "dilation": (1, 2)}),
@@ -77,7 +78,10 @@ def test_exact(name, dtype, isa):
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize(
     ("kernel", "stride", "dilation"),
-    [(2, 1, 1), (3, 1, 1), (3, 2, 1), (4, 2, 1), (5, 3, 1), (3, 1, 2), (2, 1, 3)],
+    [
+        (2, 1, 1), (3, 1, 1), (3, 2, 1), (4, 2, 1), (5, 3, 1), (3, 1, 2), (2, 1, 3), (3, 1, 5),
+        (2, 1, 8),
+    ],
 )
 def test_rows_of_every_length(kernel, stride, dilation, dtype, isa):
     """Rows are dealt out and stored by vectors that are moved back, and by ends of them.
@@ -121,7 +125,8 @@ def test_channels_last(name):
         np.testing.assert_array_equal(y if crossed else np.moveaxis(y, -1, 1), wanted)
 
 
-@pytest.mark.parametrize("name", ("k4-s2", "k5-s2", "k3-d2", "1d-k3", "blocks", "many-channels"))
+@pytest.mark.parametrize(
+    "name", ("k4-s2", "k5-s2", "k3-d2", "k3-d3", "1d-k3", "blocks", "many-channels"))
 def test_same_bits(name, isa):
     # For any team, batch and layout: how work is cut changes no sum.
     x, w = normal(LAYERS[name], "float32")
@@ -147,8 +152,8 @@ def test_same_bits(name, isa):
         (((1, 4, 9, 9), (4, 4, 3, 3), {}), ((1, 4, 9, 9, 9), (4, 4, 3, 3, 3), {}), "not 3"),
         (((1, 4, 9), (4, 4, 3), {"stride": 2}), ((1, 4, 9), (4, 4, 2), {"stride": 2}),
          "no axis has a phase of 2"),
-        (((1, 4, 9), (4, 4, 3), {"dilation": 6}), ((1, 4, 9), (4, 4, 3), {"dilation": 7}),
-         "dilation 7 of the last axis is above 6"),
+        (((1, 4, 9), (4, 4, 3), {"dilation": 8}), ((1, 4, 9), (4, 4, 3), {"dilation": 9}),
+         "dilation 9 of the last axis is above 8"),
         (((1, 4, 9, 9), (4, 4, 16, 9), {"stride": (8, 8)}),
          ((1, 4, 9, 9), (4, 4, 16, 10), {"stride": (8, 9)}), "72 phases, more than 64"),
         (((1, 2560, 3, 3), (2560, 4, 3, 3), {}), ((1, 2561, 3, 3), (2561, 4, 3, 3), {}),
