@@ -7,36 +7,29 @@ from typing import Any
 
 import numpy as np
 
-from . import _columns, _isa, _threads, _winograd
+from . import _columns, _isa, _threads
 from ._direct import COMPUTE, bias_numbers
 from ._dtypes import TYPES
-from ._plan import lane_products
 from ._problem import Problem
 
 #: A tile's lanes must fit into the columns of a group on every instruction set.
 LEAST_COLUMNS = 16
 
-#: "auto" takes this method up to this many pixels, of one image and of several, and from more than
-#: so many on only where minimal filtering does not suit.
+#: "auto" thinks of this method up to this many pixels, of one image and of several.
 MOST_PIXELS = 768
 BATCH_PIXELS = 1024
-FILTERED_PIXELS = 128
 
-#: What the direct method spends on packing a weight, once for all pixels, in multiply-adds, ...
-PACKING = 46
+#: What it takes, in multiply-adds: on a product, also of those that are cropped, ...
+PRODUCT = 1.05
 
-#: ... and what this method spends on a pixel and column: adding it to what is in the result, and
-#: the share by which its products are slower than the direct method's, which reads packed weights
-#: again and again where taps overlap. It makes products that are cropped as well. A fit to timings
-#: of both methods, 16 to 1200 pixels of one to 40 images, 64 to 1024 input channels, on one thread
-#: and two, ...
-ADDED = (15, -0.07)
+#: ... on adding a pixel and column to what is in the result, ...
+ADDED = 25
 
 #: ... where no two taps meet, and columns are stored or added to nothing but the bias, ...
-APART = (12, -0.03)
+APART = 15
 
 #: ... and of columns that are no neighbours in the result, with one tap along the last axis.
-SINGLE = (36, 0.1)
+SINGLE = 70
 
 #: Fewer weights than this are packed in no time, and sums of fewer products are made in less than
 #: their columns take to be scattered.
@@ -56,28 +49,24 @@ def refuses(problem: Problem, dtype: np.dtype) -> str | None:
     return None
 
 
-def suits(problem: Problem, dtype: np.dtype) -> bool:
-    """Whether "auto" takes this row when it is reached."""
-    weights = problem.c_in * (problem.c_out // problem.groups) * math.prod(problem.kernel)
+def work(problem: Problem, dtype: np.dtype) -> float | None:
+    """What it takes, in multiply-adds; None where "auto" need not think of it."""
+    columns = problem.c_out * math.prod(problem.kernel)
     depth = problem.c_in // problem.groups
-    if weights < LEAST_WEIGHTS or depth < LEAST_DEPTH:
-        return False
+    if depth * columns < LEAST_WEIGHTS or depth < LEAST_DEPTH:
+        return None
     images = math.prod(problem.batch)
     pixels = images * math.prod(problem.spatial_in)
     if pixels > (MOST_PIXELS if images == 1 else BATCH_PIXELS):
-        return False
+        return None
+    if refuses(problem, dtype) is not None:
+        return None
+    scatter = ADDED
     if problem.kernel[-1] == 1:
-        scatter, slower = SINGLE
+        scatter = SINGLE
     elif all(k <= s for k, s in zip(problem.kernel, problem.stride, strict=True)):
-        scatter, slower = APART
-    else:
-        scatter, slower = ADDED
-    taps = pixels * math.prod(problem.kernel)
-    made = lane_products(problem, _isa.WIDEST // dtype.itemsize) / taps
-    lost = scatter + (1 - made + slower) * depth
-    return pixels * lost <= PACKING * depth and (
-        pixels <= FILTERED_PIXELS or not _winograd.suits(problem, dtype)
-    )
+        scatter = APART
+    return pixels * columns * (PRODUCT * depth + scatter)
 
 
 def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:

@@ -11,11 +11,18 @@ import numpy as np
 
 from . import _execute, _isa, _reference
 from ._dtypes import TYPES, Type
-from ._plan import Plan
+from ._plan import Plan, lane_products
 from ._problem import Problem
 
 #: What numbers are computed in, by `Type.compute`.
 COMPUTE = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint64))
+
+#: What it takes beside its products, in multiply-adds of one core: on an element of x or of the
+#: result, and on a weight that it packs. These and the constants of the other methods are a fit to
+#: 1320 timings of all methods, with kernels 1 to 16 and 3 to 1024 pixels of 1 to 32 images, on one
+#: thread and two (docs/performance-notes.md).
+NUMBER_WORK = 10
+WEIGHT_WORK = 60
 
 #: Up to this many taps of a kernel there always is a plan.
 SAFE_TAPS = 1 << 17
@@ -33,9 +40,18 @@ def refuses(problem: Problem, dtype: np.dtype) -> str | None:
     return None
 
 
-def suits(problem: Problem, dtype: np.dtype) -> bool:
-    """Whether "auto" takes this row when it is reached."""
-    return True
+def work(problem: Problem, dtype: np.dtype) -> float:
+    """What it takes, in multiply-adds."""
+    pairs = problem.c_in * (problem.c_out // problem.groups)
+    numbers = math.prod(problem.batch) * (
+        problem.c_in * math.prod(problem.spatial_in)
+        + problem.c_out * math.prod(problem.spatial_out)
+    )
+    return (
+        pairs * lane_products(problem, _isa.RECKONED // dtype.itemsize)
+        + NUMBER_WORK * numbers
+        + WEIGHT_WORK * pairs * math.prod(problem.kernel)
+    )
 
 
 def make_plan(

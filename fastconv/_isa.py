@@ -19,8 +19,8 @@ ORDER = ("neon",) if platform.machine().lower() in ("aarch64", "arm64") else (
     "avx512",
 )
 
-#: Bytes of the widest vector of all of them: "auto" takes the same method on each.
-WIDEST = 64
+#: Bytes of the vector that "auto" reckons with, since it takes the same method on each.
+RECKONED = 32
 
 _NAMES = ("baseline", "avx2", "avx512", "neon")
 

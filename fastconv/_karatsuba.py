@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _col2im, _columns, _direct, _isa, _winograd
-from ._plan import lane_products
+from . import _col2im, _columns, _direct
 from ._problem import Problem
 
 #: Pixels of the three factors of an image, for which a block of columns has room, and bytes that
@@ -16,17 +15,14 @@ from ._problem import Problem
 MOST_ROWS = 2048
 SLACK = 1 << 21
 
-#: "auto" takes this method from this many input channels of a group on, and up to this many pixels
-#: where minimal filtering of both axes suits.
+#: "auto" thinks of this method from this many input channels of a group on.
 LEAST_DEPTH = 192
-FILTERED_PIXELS = 448
 
-#: What it spends beyond its products, in multiply-adds: on two weights, whose sum it makes and
-#: copies, on an element of x, and on adding one column. A fit to timings of all methods, 16 to 1000
-#: pixels and 64 to 1024 channels, on one thread and two, with AVX-512 and AVX2.
-SPLITTING = 14
-PAIRING = 120
-ADDING = 10
+#: What it takes beside its products, in multiply-adds: on two weights, whose sum it makes and
+#: copies, on an element of x, and on adding one column.
+SPLITTING = 30
+PAIRING = 180
+ADDING = 30
 
 #: Halves of kernels are told apart by runs of so many numbers at least.
 RUN = 4
@@ -67,26 +63,24 @@ def more_numbers(problem: Problem) -> int:
     return _columns.count_rows(problem) - math.prod(problem.spatial_in)
 
 
-def suits(problem: Problem, dtype: np.dtype) -> bool:
-    """Whether "auto" takes this row when it is reached."""
+def work(problem: Problem, dtype: np.dtype) -> float | None:
+    """What it takes, in multiply-adds; None where "auto" need not think of it."""
     if problem.c_in < LEAST_DEPTH * problem.groups:
-        return False
-    depth = problem.c_in // problem.groups
+        return None
     half = math.prod(problem.kernel) // 2
-    if half % RUN or refuses(problem, dtype) is not None:
-        return False
     images = math.prod(problem.batch)
     pixels = images * math.prod(problem.spatial_in)
-    if pixels > _col2im.BATCH_PIXELS:
-        return False
-    columns = problem.c_out // problem.groups * half
-    # Of each pair of weights: products, and what the other methods make and spend.
-    factors = images * _columns.count_rows(problem) + SPLITTING + PAIRING * pixels / columns
-    made = lane_products(problem, _isa.WIDEST // dtype.itemsize) / half
+    if pixels > _col2im.BATCH_PIXELS or half % RUN or refuses(problem, dtype) is not None:
+        return None
+    columns = problem.c_out * half
+    factors = images * _columns.count_rows(problem)
+    if factors > 2 * pixels:
+        return None
     return (
-        factors <= 2 * pixels
-        and factors + ADDING * pixels / depth <= made + 2 * _col2im.PACKING
-        and (pixels <= FILTERED_PIXELS or not _winograd.suits(problem, dtype))
+        problem.c_in // problem.groups * columns
+        * (_col2im.PRODUCT * factors + SPLITTING)
+        + PAIRING * pixels * problem.c_in
+        + ADDING * pixels * columns
     )
 
 

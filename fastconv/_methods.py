@@ -1,16 +1,17 @@
-"""The one ordered table of methods: the first row that suits a problem computes it.
+"""The one table of methods: "auto" takes the one that is expected to take least.
 
-A row is a module with `refuses` (why it cannot do a problem, or None), `suits` (whether "auto"
-wants it if it can; asked first, as it is the quicker answer), `run`, and `explain` (what `run`
-would do, in figures). A row of `SPREADING` adds operands before it multiplies them, which would
-spread Inf and NaN: where it is forced these are an error, under "auto" its `run` must find its own
-way.
-The last row takes everything.
+A row is a module with `refuses` (why it cannot do a problem, or None), `work` (what it would take,
+in multiply-adds of one core; None where "auto" need not think of it), `run`, and `explain` (what
+`run` would do, in figures). A row of `SPREADING` adds operands before it multiplies them, which
+would spread Inf and NaN: where it is forced these are an error, under "auto" its `run` must find
+its own way. What no row of `SHORTCUTS` is expected to do in less time is computed by the direct
+method, and by the reference what that refuses.
 A new method is one file and one row here.
 """
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 
 import numpy as np
@@ -25,6 +26,7 @@ METHODS: dict[str, ModuleType] = {
     "direct": _direct,
     "reference": _reference,
 }
+SHORTCUTS = (_karatsuba, _col2im, _winograd)
 SPREADING = (_karatsuba, _winograd)
 
 
@@ -33,9 +35,7 @@ def choose(method: str, problem: Problem, dtype: np.dtype) -> ModuleType:
     if not isinstance(method, str):
         raise TypeError(f"method must be a string, got {method!r}")
     if method == "auto":
-        for row in METHODS.values():
-            if row.suits(problem, dtype) and row.refuses(problem, dtype) is None:
-                return row
+        return quickest(problem, dtype)
     if method not in METHODS:
         raise ValueError(f"method must be 'auto' or one of {tuple(METHODS)}, got {method!r}")
     row = METHODS[method]
@@ -43,6 +43,18 @@ def choose(method: str, problem: Problem, dtype: np.dtype) -> ModuleType:
     if reason is not None:
         raise ValueError(f"method={method!r} cannot do this problem: {reason}")
     return row
+
+
+def quickest(problem: Problem, dtype: np.dtype) -> ModuleType:
+    """The row that is expected to take least."""
+    least, best = math.inf, None
+    for row in SHORTCUTS:
+        work = row.work(problem, dtype)
+        if work is not None and work < least:
+            least, best = work, row
+    if best is not None and least <= _direct.work(problem, dtype):
+        return best
+    return _direct if _direct.refuses(problem, dtype) is None else _reference
 
 
 def check(

@@ -63,9 +63,6 @@ cdef enum:
 # A tile of one vector has a load for each multiply-add and runs at about two thirds of the rate.
 cdef double SINGLE_VECTOR_RATE = 0.68
 
-# What rows of lanes cost for each of their products, beside lanes of images.
-cdef double ROWS_SHARE = 1.05
-
 # Light rows that run on may fill vectors less by this much.
 cdef double FEW_FILL = 0.8
 

@@ -100,19 +100,20 @@ cdef object all_pairs(const Axis* axes, Py_ssize_t d):
 def lane_products(problem, Py_ssize_t vector):
     """Products that the direct method makes for one pair of channels, for the choice of a method.
 
-    With lanes along the last axis those beyond its ends are made as well, with lanes along the
-    batch those of images that a vector lacks: the way with fewer counts.
+    With lanes along the last axis those of lanes that run on beyond the end of a row, or stay
+    empty, are made as well, with lanes along the batch those of images that a vector lacks: the way
+    with fewer counts.
     """
     cdef Axis axes[MAX_AXES]
     cdef Py_ssize_t d = make_axes(<tuple> problem, axes), images = math.prod(problem.batch)
     cdef const Axis* last = &axes[d - 1]
-    cdef double others = 1
+    cdef double others = 1, lanes = min(
+        last.n_in + last.span, round_up(last.q_hi - last.q_lo, vector))
     cdef Py_ssize_t i
     for i in range(d - 1):
         others *= pairs(&axes[i])
     return others * min(
-        ROWS_SHARE * images * last.n_in * last.kernel,
-        <double> round_up(images, vector) * pairs(last))
+        images * lanes * last.kernel, <double> round_up(images, vector) * pairs(last))
 
 
 def multiply_adds(problem):

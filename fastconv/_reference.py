@@ -25,11 +25,6 @@ def refuses(problem: Problem, dtype: np.dtype) -> str | None:
     return None
 
 
-def suits(problem: Problem, dtype: np.dtype) -> bool:
-    """Whether "auto" takes this row when it is reached."""
-    return True
-
-
 def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:
     """What `run` would do."""
     return {"workers": 1}

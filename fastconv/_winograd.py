@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,21 +9,14 @@ import numpy as np
 from . import _direct, _isa, _points, _threads
 from ._direct import bias_numbers
 from ._dtypes import TYPES
-from ._plan import multiply_adds
 from ._problem import Problem
 
-#: "auto" takes this method from this many channels of a group on, of x and of the result ...
+#: "auto" thinks of this method from this many channels of a group on, of x and of the result ...
 LEAST_CHANNELS = 32
 LEAST_RESULTS = 8
 
-#: ... and where the direct method is expected to take this much longer: the estimate was up to a
-#: sixth too good in the timings that it was fitted to where lanes are tiles, hardly where they are
-#: images. In multiply-adds of one core, direct takes its products, and for each element of x and
-#: of the result and for each weight that it packs as many more; what this method takes beyond
-#: packing, `_points` knows.
-LEAST_GAIN = {"tiles": 1.2, "batch": 1.05}
-PIXEL_WORK = 14
-WEIGHT_WORK = 60
+#: ... and takes it where others, whose errors are smaller, are expected to take this much longer.
+LEAST_GAIN = 1.05
 
 
 def refuses(problem: Problem, dtype: np.dtype) -> str | None:
@@ -40,29 +32,21 @@ def refuses(problem: Problem, dtype: np.dtype) -> str | None:
     return None
 
 
-def suits(problem: Problem, dtype: np.dtype) -> bool:
-    """Whether "auto" takes this row when it is reached."""
+def work(problem: Problem, dtype: np.dtype) -> float | None:
+    """What it takes, in multiply-adds; None where "auto" need not think of it."""
     if (
         dtype.char not in "fd"
         or len(problem.kernel) > 2
         or problem.c_in < LEAST_CHANNELS * problem.groups
         or problem.c_out < LEAST_RESULTS * problem.groups
     ):
-        return False
+        return None
     compute = TYPES[dtype.char].compute
     try:
-        # On every instruction set the same choice: that of the widest.
-        points = _points.Points(problem, compute, _isa.WIDEST // dtype.itemsize, 8, 1)
+        points = _points.Points(problem, compute, _isa.RECKONED // dtype.itemsize, 8, 1)
     except OverflowError:
-        return False
-    pixels = math.prod(problem.batch) * (
-        problem.c_in * math.prod(problem.spatial_in)
-        + problem.c_out * math.prod(problem.spatial_out)
-    )
-    weights = problem.c_in * (problem.c_out // problem.groups) * math.prod(problem.kernel)
-    direct = multiply_adds(problem) + PIXEL_WORK * pixels
-    packing = WEIGHT_WORK * weights
-    return (points.work + packing) * LEAST_GAIN[points.lane_axis] <= direct + packing
+        return None
+    return points.work * LEAST_GAIN
 
 
 def plan(problem: Problem, dtype: np.dtype, workers: int) -> _points.Points:

@@ -272,7 +272,7 @@ def test_check_finds_a_wrong_method(monkeypatch):
         if workers == 3 and out.dtype == np.float32:
             out.flat[-1] += 1
 
-    wrong = SimpleNamespace(refuses=right.refuses, suits=right.suits, run=run)
+    wrong = SimpleNamespace(refuses=right.refuses, run=run)
     monkeypatch.setitem(_methods.METHODS, "direct", wrong)
     stream = io.StringIO()
     assert _check.run(stream) == 1

@@ -30,7 +30,7 @@ unet_up4    | direct spatial1 4x12       | direct spatial1 4x24       | direct s
 maskrcnn    | direct spatial1 4x12 flat  | direct spatial1 4x24 flat  | direct spatial1 8x48 flat
 fcn8s       | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48 flat
 unet3d_up   | direct spatial2 4x12       | direct spatial2 4x24 flat  | direct spatial2 8x32 even
-pose_1      | karatsuba 4x12             | karatsuba 4x24             | karatsuba 8x48
+pose_1      | col2im 4x12                | col2im 4x24                | col2im 8x48
 pose_3      | winograd tiles 4x12        | winograd tiles 4x24        | winograd tiles 8x48
 fsrcnn_x3   | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48
 compress_k5 | winograd tiles 4x12        | winograd tiles 4x24        | winograd tiles 8x48

@@ -15,7 +15,7 @@ import reference
 from transforms import check_error, chosen, integers, normal, problem_of
 
 import fastconv
-from fastconv import _isa, _points, _problem, _winograd
+from fastconv import _isa, _points, _problem
 
 FLOATS = ("float32", "float64")
 
@@ -197,18 +197,23 @@ def test_when_auto_takes_it(dtype, isa):
     # ... enough pixels for the transform of the weights ...
     assert chosen((1, 256, 32, 24), (256, 256, 4, 4), dtype, **strided) == "winograd"
     assert chosen((1, 256, 11, 11), (256, 256, 3, 3), dtype, **layer) == "col2im"
+    assert chosen((1, 256, 12, 12), (256, 256, 3, 3), dtype, **layer) == "winograd"
     assert chosen((1, 256, 14, 14), (256, 256, 4, 4), dtype, **strided) == "karatsuba"
-    assert chosen((1, 64, 24, 24), (64, 64, 4, 4), dtype, **strided) == "direct"
+    assert chosen((1, 64, 16, 16), (64, 64, 4, 4), dtype, **strided) == "direct"
+    assert chosen((1, 64, 20, 20), (64, 64, 4, 4), dtype, **strided) == "winograd"
+    assert chosen((1, 256, 24, 24), (256, 32, 4, 4), dtype, groups=8, **strided) == "direct"
     # ... in rows that are long enough, or of images that are enough ...
     assert chosen((1, 64, 64, 64), (64, 64, 4, 4), dtype, **strided) == "winograd"
     assert chosen((64, 128, 8, 8), (128, 64, 4, 4), dtype, **strided) == "winograd"
     assert chosen((64, 64, 8, 8), (64, 64, 4, 4), dtype, **strided) == "direct"
-    assert chosen((12, 256, 8, 8), (256, 128, 4, 4), dtype, **strided) == "karatsuba"
+    assert chosen((4, 256, 8, 8), (256, 128, 4, 4), dtype, **strided) == "karatsuba"
+    assert chosen((12, 256, 8, 8), (256, 128, 4, 4), dtype, **strided) == "winograd"
     # ... whose tiles of three outputs are full: a map of 4 has five ...
     assert chosen((64, 256, 4, 4), (256, 128, 4, 4), dtype, **strided) == "direct"
     # ... a type and a rank that it can do, and enough work to plan for.
     assert chosen((1, 64, 40, 40), (64, 64, 3, 3), dtype, **layer) == "winograd"
-    assert chosen((1, 64, 18, 18), (64, 64, 3, 3), dtype, **layer) == "direct"
+    assert chosen((1, 64, 18, 18), (64, 64, 3, 3), dtype, **layer) == "winograd"
+    assert chosen((1, 64, 16, 16), (64, 64, 3, 3), dtype, **layer) == "direct"
     assert chosen((1, 64, 40, 40), (64, 64, 3, 3), "complex64", **layer) == "direct"
     assert chosen((1, 64, 40, 40), (64, 64, 3, 3), "float16", **layer) == "direct"
     assert chosen((1, 64, 20, 20, 20), (64, 64, 3, 3, 3), dtype, **layer) == "direct"
@@ -216,7 +221,6 @@ def test_when_auto_takes_it(dtype, isa):
 
 def test_auto_computes_by_it():
     x, w = normal(AUTO, "float32")
-    assert _winograd.suits(problem_of(AUTO), np.dtype("float32"))
     auto, forced, direct = (
         fastconv.conv_transpose(x, w, **AUTO[2], method=m) for m in ("auto", "winograd", "direct")
     )
