@@ -1,6 +1,7 @@
-# THE kernel source. One stub module per instruction set includes it with VECTOR_FLOATS, TALLEST
-# and ROWS_AHEAD (rows of x that the tallest tiles fetch ahead, or 0) set, and is compiled with that
-# set's flags; see _types.pxd for every contract.
+# THE kernel source. One stub module per instruction set includes it with VECTOR_FLOATS, TALLEST,
+# ROWS_AHEAD (rows of x that the tallest tiles fetch ahead, or 0) and BURST (lines of weights that
+# they fetch at a time, or 0: one with each number) set, and is compiled with that set's flags; see
+# _types.pxd for every contract.
 #
 # The tiles are plain loops: constant bounds and a local array of accumulators make GCC keep them
 # in registers. They reach the rate of a register-resident multiply-add loop (docs, performance),
@@ -134,6 +135,8 @@ cdef void tile(
     cdef const real_t* a
     cdef const real_t* b
     cdef const real_t* b_im
+    cdef const real_t* stop
+    cdef const real_t* end
     cdef const char* line
     cdef real_t* copy
     cdef real_t read[TALL_VECTORS * VECTOR_FLOATS]
@@ -171,7 +174,7 @@ cdef void tile(
     lanes = vectors * (4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(real_t))
     far = (
         depth * lanes * <Py_ssize_t> sizeof(real_t) >= FAR_BYTES
-        and pitch * <Py_ssize_t> sizeof(real_t) < FAR_PITCH
+        and lanes < pitch and pitch * <Py_ssize_t> sizeof(real_t) < FAR_PITCH
     )
     for i in range(tiles):
         if accumulate:
@@ -221,6 +224,20 @@ cdef void tile(
                         b += pitch
                     continue
                 if components == 1:
+                    # Few instructions for each product: a core may be shared with another thread.
+                    if BURST > 0 and height == TALLEST and not far:
+                        end = a + depth * height
+                        while a < end:
+                            for j in range(BURST):
+                                prefetch(<const char*> (a + AHEAD) + LINE * j)
+                            stop = min(a + BURST * LINE // <Py_ssize_t> sizeof(real_t), end)
+                            while a < stop:
+                                for m in range(height):
+                                    for j in range(lanes):
+                                        acc[m * lanes + j] += a[m] * b[j]
+                                a += height
+                                b += pitch
+                        continue
                     for k in range(depth):
                         if height == TALLEST:
                             prefetch(a + AHEAD)

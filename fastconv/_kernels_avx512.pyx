@@ -4,5 +4,6 @@ cdef enum:
     VECTOR_FLOATS = 16
     TALLEST = 8
     ROWS_AHEAD = 0
+    BURST = 0
 
 include "_kernels.pxi"
