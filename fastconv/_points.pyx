@@ -43,7 +43,7 @@ cdef Py_ssize_t LARGEST = 1 << 60
 
 # What the steps around the products take, in multiply-adds of a tile, see `_direct.py`.
 cdef enum:
-    WEIGHT_WORK = 45          # a weight that is read
+    WEIGHT_WORK = 35          # a weight that is read
     POINT_WORK = 12           # a transformed weight
     WINDOW_WORK = 11          # a number of a transformed window, with reading x
     PRODUCT_WORK = 7          # a number that is brought back

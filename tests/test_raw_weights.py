@@ -41,8 +41,7 @@ def test_auto_takes_raw_weights_for_few_pixels(most, channels, kernel, arguments
             assert (method == "col2im") == (pixels <= most)
 
 
-@pytest.mark.parametrize(
-    ("kernel", "stride", "most"), [(3, 1, 11), (5, 2, 13)])
+@pytest.mark.parametrize(("kernel", "stride", "most"), [(3, 1, 11), (5, 2, 12)])
 def test_minimal_filtering_takes_more_pixels(kernel, stride, most):
     w = (256, 256, kernel, kernel)
     for n in range(4, 25):
@@ -52,7 +51,7 @@ def test_minimal_filtering_takes_more_pixels(kernel, stride, most):
 
 def test_images_count_as_pixels():
     w = (64, 64, 2, 2)
-    # Up to 682 pixels, or fewer where 2 and 3 idle lanes of rows of 14 and 13 ...
+    # The more idle lanes a row of the direct method has, the more pixels are worth it.
     assert chosen((56, 64, 4, 3), w, stride=2) == "col2im"
     assert chosen((57, 64, 4, 3), w, stride=2) == "direct"
     assert chosen((2, 64, 336, 1), w, stride=2) == "col2im"
