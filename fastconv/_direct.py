@@ -18,9 +18,8 @@ from ._problem import Problem
 COMPUTE = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint64))
 
 #: What it takes beside its products, in multiply-adds of one core: on an element of x or of the
-#: result, and on a weight that it packs. These and the constants of the other methods are a fit to
-#: 1320 timings of all methods, with kernels 1 to 16 and 3 to 1024 pixels of 1 to 32 images, on one
-#: thread and two (docs/performance-notes.md).
+#: result, and on a weight that it packs. These and the constants of the other methods are fitted
+#: together (docs/performance-notes.md, where raw weights win).
 NUMBER_WORK = 10
 WEIGHT_WORK = 60
 
