@@ -38,6 +38,7 @@ LAYERS = {
     "k1x3": ((2, 30, 6, 40), (30, 20, 1, 3), {"padding": (0, 1)}),
     "k3x1": ((2, 30, 40, 6), (30, 20, 3, 1), {"padding": (1, 0)}),
     "k2x3-s2x1": ((1, 30, 9, 14), (30, 20, 4, 3), {"stride": (2, 1), "dilation": (1, 2)}),
+    "k5x3-s2x1": ((1, 9, 8, 25), (9, 6, 5, 3), {"stride": (2, 1), "dilation": (1, 2), "padding": 2}),
     "1d-k3": ((2, 65, 100), (65, 40, 3), {"padding": 1}),
     "1d-k4-s2": ((1, 64, 301), (64, 33, 4), {"stride": 2, "padding": 1}),
     "1d-k16-s8": ((1, 80, 40), (80, 30, 16), {"stride": 8, "padding": 4}),
@@ -110,7 +111,8 @@ def test_rows_of_every_length(kernel, stride, dilation, dtype, isa):
         assert (around == 77).all()
 
 
-@pytest.mark.parametrize("name", ("k3-s1", "k4-s2", "k5-s2", "k3-d3", "1d-k4-s2", "groups"))
+@pytest.mark.parametrize(
+    "name", ("k3-s1", "k4-s2", "k5-s2", "k3-d3", "k5x3-s2x1", "1d-k4-s2", "groups"))
 def test_channels_last(name):
     x, w, bias = integers(LAYERS[name], "float32")
     wanted = fastconv.conv_transpose(x, w, bias, **LAYERS[name][2], method="winograd")
@@ -126,7 +128,7 @@ def test_channels_last(name):
 
 
 @pytest.mark.parametrize(
-    "name", ("k4-s2", "k5-s2", "k3-d2", "k3-d3", "1d-k3", "blocks", "many-channels"))
+    "name", ("k4-s2", "k5-s2", "k3-d2", "k3-d3", "k5x3-s2x1", "1d-k3", "blocks", "many-channels"))
 def test_same_bits(name, isa):
     # For any team, batch and layout: how work is cut changes no sum.
     x, w = normal(LAYERS[name], "float32")
