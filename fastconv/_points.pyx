@@ -152,9 +152,19 @@ include "_points_load.pxi"
 include "_points_store.pxi"
 
 
+# The columns of one task and how its windows lie.
+cdef struct Part:
+    Py_ssize_t first, stop
+    Py_ssize_t used, lanes           # lanes of the columns, and whole vectors of them
+    Py_ssize_t point_step
+
+
 cdef bint multiply(
         const Call* c, const char* packed, Py_ssize_t channels, const Part* part) noexcept nogil:
-    """The results of one unit for all lanes of a task; whether one is Inf or NaN."""
+    """The results of one unit for all lanes of a task; whether one is Inf or NaN.
+
+    Outputs of a line of tiles that are a dilation apart are woven into one row.
+    """
     cdef Py_ssize_t number, p, q, row, height, block, line, i, lane, vectors, no_tap = 0
     cdef Py_ssize_t lanes = part.lanes, shift = c.cols.axis.shift
     cdef Class k
@@ -203,13 +213,6 @@ cdef bint multiply(
                     apart, block, k.rows, lanes, c.woven, shift, part.used // shift, results)
             results += c.cols.outputs * block * c.size
     return bad
-
-
-# The columns of one task and how its windows lie.
-cdef struct Part:
-    Py_ssize_t first, stop
-    Py_ssize_t used, lanes           # lanes of the columns, and whole vectors of them
-    Py_ssize_t point_step
 
 
 cdef inline Part part_at(const Call* c, Py_ssize_t number) noexcept nogil:
