@@ -26,7 +26,7 @@ TYPES = ("float32", "float64")
 
 #: A tile below the floor is measured this often before it counts as slow, with a pause in seconds
 #: before each: a neighbour on the same core takes loads from a tile, but nothing from the loop.
-TRIES = 20
+TRIES = 60
 PAUSE = 1.0
 
 
