@@ -4,7 +4,8 @@ from fastconv._interleave cimport three_doubles, three_floats, two_doubles, two_
 
 
 cdef inline void copy_vectors(const float_t* src, Py_ssize_t run, float_t* dst) noexcept nogil:
-    # Whole vectors: what they write too much comes before the run that belongs there.
+    # Whole vectors, unlike `copy_run`, whose ends take longer than all of a short run: what they
+    # write too much comes before the run that belongs there.
     cdef Py_ssize_t j = 0
     while j < run:
         memcpy(dst + j, src + j, 16)

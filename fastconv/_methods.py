@@ -6,7 +6,7 @@ in multiply-adds of one core; None where "auto" need not think of it), `run`, an
 would spread Inf and NaN: where it is forced these are an error, under "auto" its `run` must find
 its own way. What no row of `SHORTCUTS` is expected to do in less time is computed by the direct
 method, and by the reference what that refuses.
-A new method is one file and one row here.
+A new method is one file, one row here, and its place among `SHORTCUTS`.
 """
 
 from __future__ import annotations

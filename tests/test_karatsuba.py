@@ -176,6 +176,7 @@ def test_auto_leaves_many_cropped_products_to_others():
 
 def test_auto_computes_by_it():
     x, w = normal(AUTO, "float32")
+    assert chosen(*AUTO[:2], **AUTO[2]) == "karatsuba"
     auto, forced, direct = (
         fastconv.conv_transpose(x, w, **AUTO[2], method=m) for m in ("auto", "karatsuba", "direct")
     )

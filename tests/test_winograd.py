@@ -225,6 +225,7 @@ def test_when_auto_takes_it(dtype, isa):
 
 def test_auto_computes_by_it():
     x, w = normal(AUTO, "float32")
+    assert chosen(*AUTO[:2], **AUTO[2]) == "winograd"
     auto, forced, direct = (
         fastconv.conv_transpose(x, w, **AUTO[2], method=m) for m in ("auto", "winograd", "direct")
     )
