@@ -96,7 +96,8 @@ cdef struct Columns:
 cdef struct Cut:
     Py_ssize_t channels   # of a task
     Py_ssize_t axis, period, n_phases
-    Py_ssize_t phases     # of a task
+    Py_ssize_t unit       # phases whose columns of a tap fill a vector: each slice has whole ones
+    Py_ssize_t slice_workers, slices     # of the phases: for so many workers, for a task each
     Py_ssize_t parts      # of the images, or of the first axis of one image
 
 
@@ -181,14 +182,32 @@ cdef inline bint channels_last(const Columns* c) noexcept nogil:
     return c.y_channel == c.size and c.y_step[c.rank - 1] != c.size
 
 
+cdef inline Py_ssize_t slice_start(const Cut* cut, Py_ssize_t slice) noexcept nogil:
+    """The first phase of a slice; there is one slice more, which has none.
+
+    Slices become shorter, so that workers end at about the same time, whatever held up some of
+    them: a round of them, one for each worker, is half of what is left.
+    """
+    cdef Py_ssize_t units = ceil_div(cut.n_phases, cut.unit), at = 0, size = 0, share, i
+    for i in range(slice):
+        if i % cut.slice_workers == 0:
+            share = ceil_div(units - at, cut.slice_workers)
+            size = share if share <= TALL_VECTORS else ceil_div(share, 2)
+            # Whole tiles.
+            if size > TALL_VECTORS:
+                size -= size % TALL_VECTORS
+        at = min(at + size, units)
+    return min(at * cut.unit, cut.n_phases)
+
+
 cdef void start_walk(
-        const Columns* c, const Cut* cut, Py_ssize_t channel, Py_ssize_t phase,
+        const Columns* c, const Cut* cut, Py_ssize_t channel, Py_ssize_t slice,
         Walk* walk) noexcept nogil:
-    """All columns of the task that begins with this output channel and phase."""
+    """All columns of the task that begins with this output channel and slice of the phases."""
     cdef Py_ssize_t channels = min(cut.channels, c.c_out - channel), lead = channels, a, vectors
     walk.base = channel * c.taps
     walk.run = walk.done = 0
-    if cut.phases >= cut.n_phases:
+    if cut.slices == 1:
         # All taps are neighbours.
         walk.length = walk.period = walk.high = walk.runs = walk.turns = 1
         walk.low = 0
@@ -208,8 +227,8 @@ cdef void start_walk(
     walk.period = cut.period
     walk.turns = ceil_div(walk.length, walk.period)
     walk.runs = lead * walk.turns
-    walk.low = phase
-    walk.high = min(phase + cut.phases, cut.n_phases)
+    walk.low = slice_start(cut, slice)
+    walk.high = slice_start(cut, slice + 1)
 
 
 cdef inline Py_ssize_t past_vector(const Columns* c, Py_ssize_t column) noexcept nogil:
@@ -290,11 +309,9 @@ cdef void enter_part(
 
 cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept nogil:
     """All pixels' columns of some output channels or phases of one group."""
-    cdef Py_ssize_t slices = ceil_div(cut.n_phases, cut.phases)
-    cdef Py_ssize_t phase = task % slices * cut.phases
     cdef Py_ssize_t shares = ceil_div(c.c_out, cut.channels)
-    cdef Py_ssize_t channel = task // slices % shares * cut.channels
-    cdef Py_ssize_t group = task // slices // shares % c.groups
+    cdef Py_ssize_t channel = task // cut.slices % shares * cut.channels
+    cdef Py_ssize_t group = task // cut.slices // shares % c.groups
     cdef Py_ssize_t most = min(PIXELS, c.pixels), first, n, n_bands, number, i, width
     cdef Band* bands = <Band*> (c.scratch + c.bands_at)
     cdef Py_ssize_t* places = <Py_ssize_t*> (bands + most)
@@ -309,12 +326,12 @@ cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept 
     cdef Columns into
     cdef const Columns* target
     cdef bint may_turn = turns(c, cut), turn
-    enter_part(c, cut, task // slices // shares // c.groups, &part)
+    enter_part(c, cut, task // cut.slices // shares // c.groups, &part)
     for number in range(ceil_div(part.pixel_hi - part.pixel_lo, PIXELS) - 1, -1, -1):
         first = part.pixel_lo + number * PIXELS
         n = min(PIXELS, part.pixel_hi - first)
         n_bands = list_bands(c, &part, first, n, bands, places)
-        start_walk(c, cut, channel, phase, &walk)
+        start_walk(c, cut, channel, task % cut.slices, &walk)
         block, following = &blocks[0], &blocks[1]
         next_block(c, &walk, block)
         while block.tiles:

@@ -39,9 +39,13 @@ cdef Py_ssize_t make_cut(
     for k in problem.kernel[cut.axis + 1:]:
         inner *= k
     # A run of columns should fill a vector.
-    cut.phases = ceil_div(cut.n_phases, max(1, ceil_div(workers, max(tasks, 1))))
-    cut.phases = max(cut.phases, min(cut.n_phases, ceil_div(vector, inner)))
-    tasks *= ceil_div(cut.n_phases, cut.phases)
+    cut.unit = ceil_div(vector, inner)
+    cut.slice_workers = ceil_div(workers, max(tasks, 1))
+    cut.slices = 1
+    if cut.slice_workers > 1:
+        while slice_start(cut, cut.slices) < cut.n_phases:
+            cut.slices += 1
+    tasks *= cut.slices
     # Parts of one image overlap in as many pixels as taps reach one result.
     images, n = math.prod(problem.batch), problem.spatial_in[0]
     reach = (problem.kernel[0] - 1) * problem.dilation[0] // problem.stride[0] if n > 1 else 0
@@ -85,7 +89,7 @@ cdef void make_layout(
         problem, Py_ssize_t images, Py_ssize_t parts, Py_ssize_t vector, Py_ssize_t size,
         bint karatsuba, Columns* c) except *:
     """How many columns a block has, and where things are in the scratch of a worker."""
-    cdef Py_ssize_t pixels = count_pixels(problem, images), most = min(pixels, PIXELS)
+    cdef Py_ssize_t pixels = count_pixels(problem, images), most = min(pixels, PIXELS), depth
     cdef Pairs p
     if karatsuba:
         p = make_pairs(problem, images, parts)
@@ -93,8 +97,11 @@ cdef void make_layout(
     c.capacity = block_vectors(pixels, vector * size)
     # Of both halves of a kernel as many bytes are fetched together.
     c.depth = min(MAX_DEPTH, WEIGHT_BYTES // ((1 + karatsuba) * c.capacity * vector * size))
-    # In equal parts of a tile, each of which asks for something.
+    # All parts of the channels are about as long, and each in equal parts of a tile, which ask for
+    # something.
     c.depth -= c.depth % MAX_AHEAD
+    depth = problem.c_in // problem.groups
+    c.depth = round_up(ceil_div(depth, ceil_div(depth, c.depth)), MAX_AHEAD)
     c.bands_at = most * c.capacity * vector * size
     c.copied_at = round_up(
         c.bands_at + most * (
