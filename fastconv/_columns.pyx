@@ -91,13 +91,22 @@ cdef struct Columns:
     Py_ssize_t fill_axes, fill_length    # axes over runs of the result, their length
 
 
+# Runs of channels or phases, one for each of some tasks, by rounds of one for each worker.
+cdef struct Shares:
+    Py_ssize_t total, workers
+    Py_ssize_t enough     # for a worker: what is left goes to one round,
+    Py_ssize_t whole      # longer ones are a multiple of it
+    Py_ssize_t least      # of a task
+    Py_ssize_t count
+
+
 # How the columns of a group are shared out: a task has some output channels and some phases of
 # one axis of the kernel, those taps whose remainder modulo `period` is in a range.
 cdef struct Cut:
-    Py_ssize_t channels   # of a task
+    Shares channels
+    Shares slices         # of the phases,
+    Py_ssize_t unit       # ... by as many of them as fill a vector
     Py_ssize_t axis, period, n_phases
-    Py_ssize_t unit       # phases whose columns of a tap fill a vector: each slice has whole ones
-    Py_ssize_t slice_workers, slices     # of the phases: for so many workers, for a task each
     Py_ssize_t parts      # of the images, or of the first axis of one image
 
 
@@ -182,32 +191,34 @@ cdef inline bint channels_last(const Columns* c) noexcept nogil:
     return c.y_channel == c.size and c.y_step[c.rank - 1] != c.size
 
 
-cdef inline Py_ssize_t slice_start(const Cut* cut, Py_ssize_t slice) noexcept nogil:
-    """The first phase of a slice; there is one slice more, which has none.
+cdef Py_ssize_t share_start(const Shares* shares, Py_ssize_t number) noexcept nogil:
+    """Where a share begins; the one after the last begins at the end.
 
-    Slices become shorter, so that workers end at about the same time, whatever held up some of
-    them: a round of them, one for each worker, is half of what is left.
+    Shares become shorter, so that workers end at about the same time, whatever held up some of
+    them: a round takes half of what is left.
     """
-    cdef Py_ssize_t units = ceil_div(cut.n_phases, cut.unit), at = 0, size = 0, share, i
-    for i in range(slice):
-        if i % cut.slice_workers == 0:
-            share = ceil_div(units - at, cut.slice_workers)
-            size = share if share <= TALL_VECTORS else ceil_div(share, 2)
-            # Whole tiles.
-            if size > TALL_VECTORS:
-                size -= size % TALL_VECTORS
-        at = min(at + size, units)
-    return min(at * cut.unit, cut.n_phases)
+    cdef Py_ssize_t at = 0, size = 0, i
+    for i in range(number):
+        if i % shares.workers == 0:
+            size = ceil_div(shares.total - at, shares.workers)
+            if size > shares.enough:
+                size = ceil_div(size, 2)
+                if size > shares.whole:
+                    size -= size % shares.whole
+            size = max(size, shares.least)
+        at = min(at + size, shares.total)
+    return at
 
 
 cdef void start_walk(
-        const Columns* c, const Cut* cut, Py_ssize_t channel, Py_ssize_t slice,
+        const Columns* c, const Cut* cut, Py_ssize_t share, Py_ssize_t slice,
         Walk* walk) noexcept nogil:
-    """All columns of the task that begins with this output channel and slice of the phases."""
-    cdef Py_ssize_t channels = min(cut.channels, c.c_out - channel), lead = channels, a, vectors
+    """All columns of a share of the output channels and a slice of the phases."""
+    cdef Py_ssize_t channel = share_start(&cut.channels, share), a, vectors
+    cdef Py_ssize_t channels = share_start(&cut.channels, share + 1) - channel, lead = channels
     walk.base = channel * c.taps
     walk.run = walk.done = 0
-    if cut.slices == 1:
+    if cut.slices.count == 1:
         # All taps are neighbours.
         walk.length = walk.period = walk.high = walk.runs = walk.turns = 1
         walk.low = 0
@@ -227,8 +238,8 @@ cdef void start_walk(
     walk.period = cut.period
     walk.turns = ceil_div(walk.length, walk.period)
     walk.runs = lead * walk.turns
-    walk.low = slice_start(cut, slice)
-    walk.high = slice_start(cut, slice + 1)
+    walk.low = share_start(&cut.slices, slice) * cut.unit
+    walk.high = min(share_start(&cut.slices, slice + 1) * cut.unit, cut.n_phases)
 
 
 cdef inline Py_ssize_t past_vector(const Columns* c, Py_ssize_t column) noexcept nogil:
@@ -309,9 +320,9 @@ cdef void enter_part(
 
 cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept nogil:
     """All pixels' columns of some output channels or phases of one group."""
-    cdef Py_ssize_t shares = ceil_div(c.c_out, cut.channels)
-    cdef Py_ssize_t channel = task // cut.slices % shares * cut.channels
-    cdef Py_ssize_t group = task // cut.slices // shares % c.groups
+    cdef Py_ssize_t slice = task // cut.parts // c.groups % cut.slices.count
+    cdef Py_ssize_t share = task // cut.parts // c.groups // cut.slices.count
+    cdef Py_ssize_t group = task // cut.parts % c.groups
     cdef Py_ssize_t most = min(PIXELS, c.pixels), first, n, n_bands, number, i, width
     cdef Band* bands = <Band*> (c.scratch + c.bands_at)
     cdef Py_ssize_t* places = <Py_ssize_t*> (bands + most)
@@ -326,12 +337,12 @@ cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept 
     cdef Columns into
     cdef const Columns* target
     cdef bint may_turn = turns(c, cut), turn
-    enter_part(c, cut, task // cut.slices // shares // c.groups, &part)
+    enter_part(c, cut, task % cut.parts, &part)
     for number in range(ceil_div(part.pixel_hi - part.pixel_lo, PIXELS) - 1, -1, -1):
         first = part.pixel_lo + number * PIXELS
         n = min(PIXELS, part.pixel_hi - first)
         n_bands = list_bands(c, &part, first, n, bands, places)
-        start_walk(c, cut, channel, task % cut.slices, &walk)
+        start_walk(c, cut, share, slice, &walk)
         block, following = &blocks[0], &blocks[1]
         next_block(c, &walk, block)
         while block.tiles:

@@ -14,11 +14,23 @@ cdef Py_ssize_t block_vectors(Py_ssize_t pixels, Py_ssize_t vector_bytes) noexce
         BLOCK_VECTORS // (max(pixels, 1) * TALL_VECTORS), 1, most // TALL_VECTORS)
 
 
+cdef Shares share_out(
+        Py_ssize_t total, Py_ssize_t workers, Py_ssize_t enough, Py_ssize_t whole,
+        Py_ssize_t least) noexcept:
+    """Shares for so many workers; see the struct."""
+    cdef Shares shares
+    shares.total, shares.workers, shares.enough = total, workers, enough
+    shares.whole, shares.least, shares.count = whole, least, 0
+    while share_start(&shares, shares.count) < total:
+        shares.count += 1
+    return shares
+
+
 cdef Py_ssize_t make_cut(
         problem, Py_ssize_t workers, Py_ssize_t vector, bint karatsuba, Cut* cut) except -1:
     """Share out the columns; how many tasks there are."""
     cdef Py_ssize_t c_out = problem.c_out // problem.groups, groups = problem.groups
-    cdef Py_ssize_t taps = 1, a, k, inner = 1, tasks, own
+    cdef Py_ssize_t taps = 1, a, k, inner = 1, tasks, own, share, least
     cdef Axis axes[MAX_AXES]
     make_axes(<tuple> problem, axes)
     cut.axis, cut.period, cut.n_phases = 0, 1, 1
@@ -29,23 +41,25 @@ cdef Py_ssize_t make_cut(
             continue
         if axes[a].n_phases > cut.n_phases:
             cut.axis, cut.period, cut.n_phases = a, axes[a].period, axes[a].n_phases
-    # A task goes through all pixels for each block of columns. Several for each worker, if they
-    # are large enough, leave some to the others where one is held up.
+    # A task goes through all pixels for each block of columns. With one group tasks become shorter;
+    # several groups have equal ones.
+    least = max(1, min(ceil_div(MIN_COLUMNS, taps), c_out))
     own = ceil_div(c_out * groups, workers)
-    if workers > 1:
-        own = ceil_div(own, clip(own * taps // TASK_COLUMNS, 1, TASKS_PER_WORKER))
-    cut.channels = max(1, min(max(ceil_div(MIN_COLUMNS, taps), own), c_out))
-    tasks = groups * ceil_div(c_out, cut.channels)
+    tasks = clip(own * taps // TASK_COLUMNS, 1, TASKS_PER_WORKER) if workers > 1 else 1
+    if groups == 1 and tasks > 1:
+        cut.channels = share_out(c_out, workers, ceil_div(TASK_COLUMNS, taps), 1, least)
+    else:
+        own = clip(ceil_div(own, tasks), least, max(c_out, 1))
+        cut.channels = share_out(c_out, max(1, ceil_div(c_out, own)), c_out, 1, least)
+    tasks = groups * cut.channels.count
     for k in problem.kernel[cut.axis + 1:]:
         inner *= k
-    # A run of columns should fill a vector.
+    # A run of columns should fill a vector, and more of them whole tiles.
     cut.unit = ceil_div(vector, inner)
-    cut.slice_workers = ceil_div(workers, max(tasks, 1))
-    cut.slices = 1
-    if cut.slice_workers > 1:
-        while slice_start(cut, cut.slices) < cut.n_phases:
-            cut.slices += 1
-    tasks *= cut.slices
+    own = ceil_div(cut.n_phases, cut.unit)
+    share = ceil_div(workers, max(tasks, 1))
+    cut.slices = share_out(own, share, TALL_VECTORS if share > 1 else own, TALL_VECTORS, 1)
+    tasks *= cut.slices.count
     # Parts of one image overlap in as many pixels as taps reach one result.
     images, n = math.prod(problem.batch), problem.spatial_in[0]
     reach = (problem.kernel[0] - 1) * problem.dilation[0] // problem.stride[0] if n > 1 else 0

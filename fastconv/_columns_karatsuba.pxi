@@ -161,9 +161,8 @@ cdef bint join_images(
 cdef bint run_pairs(
         const Columns* c, const Pairs* p, const Cut* cut, Py_ssize_t task) noexcept nogil:
     """All columns of some output channels of one group; whether a sum is Inf or NaN."""
-    cdef Py_ssize_t shares = ceil_div(c.c_out, cut.channels), blocks = ceil_div(c.images, p.images)
-    cdef Py_ssize_t channel = task % shares * cut.channels
-    cdef Py_ssize_t group = task // shares % c.groups, number = task // shares // c.groups
+    cdef Py_ssize_t blocks = ceil_div(c.images, p.images), number = task % cut.parts
+    cdef Py_ssize_t group = task // cut.parts % c.groups, share = task // cut.parts // c.groups
     cdef Py_ssize_t b, images, even, odd, n_even, n_odd, i, width
     cdef const char* w = c.w + group * c.c_in * 2 * c.total * c.size
     cdef const char* columns
@@ -197,7 +196,7 @@ cdef bint run_pairs(
             c, &part, part.image_lo * p.even * p.inner, even, even_bands, even_places)
         n_odd = list_bands(
             &odds, &part, part.image_lo * p.odd * p.inner, odd, odd_bands, odd_places)
-        start_walk(c, cut, channel, 0, &walk)
+        start_walk(c, cut, share, 0, &walk)
         block, following = &both[0], &both[1]
         next_block(c, &walk, block)
         while block.tiles:

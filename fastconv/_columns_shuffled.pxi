@@ -8,7 +8,7 @@ cdef bint shuffles(const Columns* c, const Cut* cut) noexcept:
         if c.n_out[a] != c.n_in[a] * c.kernel[a]:
             return False
     return (
-        c.once and channels_last(c) and c.taps <= SHUFFLED_TAPS and cut.slices == 1
+        c.once and channels_last(c) and c.taps <= SHUFFLED_TAPS and cut.slices.count == 1
         and (cut.parts == 1 or c.images > 1)
     )
 

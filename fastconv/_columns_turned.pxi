@@ -11,7 +11,7 @@ cdef bint turns(const Columns* c, const Cut* cut) noexcept nogil:
     cdef Py_ssize_t last = c.rank - 1
     return (
         c.images == 1 and c.fill_axes == 0 and c.kernel[last] >= TURNED_TAPS
-        and cut.slices == 1
+        and cut.slices.count == 1
         and channels_last(c)
     )
 
