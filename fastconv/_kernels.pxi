@@ -1,7 +1,6 @@
-# THE kernel source. One stub module per instruction set includes it with VECTOR_FLOATS, TALLEST,
-# ROWS_AHEAD (rows of x that the tallest tiles fetch ahead, or 0) and BURST (lines of weights that
-# they fetch at a time, or 0: one with each number) set, and is compiled with that set's flags; see
-# _types.pxd for every contract.
+# THE kernel source. One stub module per instruction set includes it with VECTOR_FLOATS, TALLEST
+# and ROWS_AHEAD (rows of x that the tallest tiles fetch ahead, or 0) set, and is compiled with that
+# set's flags; see _types.pxd for every contract.
 #
 # The tiles are plain loops: constant bounds and a local array of accumulators make GCC keep them
 # in registers. They reach the rate of a register-resident multiply-add loop (docs, performance),
@@ -17,6 +16,7 @@ from libc.string cimport memcpy
 
 from fastconv._assume cimport assume
 from fastconv._prefetch cimport prefetch, prefetch_far, prefetch_result
+from fastconv._tall cimport TALL_TILES, doubles_4x3, floats_4x3
 from fastconv._types cimport (
     F11, F22, F23, F32, LINE, MAX_ACC, MORE2, MORE4, PARTED, QUAD, SHARED,
     SHARED_BACK, TALL_VECTORS, WAYS1, WAYS2, WAYS4, Beside, KernelTable, Load, Run,
@@ -122,6 +122,12 @@ ctypedef fused tile_t:
     Tile1x1
 
 
+cdef inline bint lies_far(
+        Py_ssize_t depth, Py_ssize_t lanes, Py_ssize_t pitch, Py_ssize_t size) noexcept nogil:
+    """Whether the rows of x that a tile reads are worth asking for ahead."""
+    return depth * lanes * size >= FAR_BYTES and lanes < pitch and pitch * size < FAR_PITCH
+
+
 cdef void tile(
         const real_t* panel, Py_ssize_t tap_size, const Py_ssize_t* taps, const real_t** rows,
         Py_ssize_t n_rows, Py_ssize_t lane_taps, Py_ssize_t lane_shift, Py_ssize_t at,
@@ -135,8 +141,6 @@ cdef void tile(
     cdef const real_t* a
     cdef const real_t* b
     cdef const real_t* b_im
-    cdef const real_t* stop
-    cdef const real_t* end
     cdef const char* line
     cdef real_t* copy
     cdef real_t read[TALL_VECTORS * VECTOR_FLOATS]
@@ -172,10 +176,7 @@ cdef void tile(
     else:
         vectors = 1
     lanes = vectors * (4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(real_t))
-    far = (
-        depth * lanes * <Py_ssize_t> sizeof(real_t) >= FAR_BYTES
-        and lanes < pitch and pitch * <Py_ssize_t> sizeof(real_t) < FAR_PITCH
-    )
+    far = lies_far(depth, lanes, pitch, sizeof(real_t))
     for i in range(tiles):
         if accumulate:
             for m in range(height):
@@ -224,20 +225,6 @@ cdef void tile(
                         b += pitch
                     continue
                 if components == 1:
-                    # Few instructions for each product: a core may be shared with another thread.
-                    if BURST > 0 and height == TALLEST and not far:
-                        end = a + depth * height
-                        while a < end:
-                            for j in range(BURST):
-                                prefetch(<const char*> (a + AHEAD) + LINE * j)
-                            stop = min(a + BURST * LINE // <Py_ssize_t> sizeof(real_t), end)
-                            while a < stop:
-                                for m in range(height):
-                                    for j in range(lanes):
-                                        acc[m * lanes + j] += a[m] * b[j]
-                                a += height
-                                b += pitch
-                        continue
                     for k in range(depth):
                         if height == TALLEST:
                             prefetch(a + AHEAD)
@@ -268,6 +255,28 @@ cdef void tile(
                 c[m * acc_pitch + j] = acc[m * lanes + j]
         at += tile_step
         c += lanes
+
+
+cdef void tall_tile(
+        const float_t* panel, Py_ssize_t tap_size, const Py_ssize_t* taps, const float_t** rows,
+        Py_ssize_t n_rows, Py_ssize_t lane_taps, Py_ssize_t lane_shift, Py_ssize_t at,
+        Py_ssize_t depth, Py_ssize_t pitch, Py_ssize_t components, float_t* out,
+        Py_ssize_t acc_pitch, bint accumulate, Py_ssize_t tiles, Py_ssize_t tile_step,
+        const Beside* beside) noexcept nogil:
+    """Tiles of four rows and three vectors, see _tall.pxd; any others of this shape by `tile`."""
+    cdef Py_ssize_t lanes = 3 * (4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(float_t))
+    if components != 1 or beside or lies_far(depth, lanes, pitch, sizeof(float_t)):
+        tile[float_t, Tile4x3](
+            panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch,
+            components, <Tile4x3*> out, acc_pitch, accumulate, tiles, tile_step, beside)
+    elif float_t is float:
+        floats_4x3(
+            panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch, out,
+            acc_pitch, accumulate, tiles, tile_step, AHEAD)
+    else:
+        doubles_4x3(
+            panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch, out,
+            acc_pitch, accumulate, tiles, tile_step, AHEAD)
 
 
 include "_kernels_convert.pxi"

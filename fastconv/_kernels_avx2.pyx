@@ -4,6 +4,5 @@ cdef enum:
     VECTOR_FLOATS = 8
     TALLEST = 4
     ROWS_AHEAD = 10
-    BURST = 2
 
 include "_kernels.pxi"

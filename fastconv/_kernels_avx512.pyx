@@ -4,6 +4,5 @@ cdef enum:
     VECTOR_FLOATS = 16
     TALLEST = 8
     ROWS_AHEAD = 0
-    BURST = 0
 
 include "_kernels.pxi"

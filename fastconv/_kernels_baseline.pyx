@@ -4,6 +4,5 @@ cdef enum:
     VECTOR_FLOATS = 4
     TALLEST = 4
     ROWS_AHEAD = 0
-    BURST = 0
 
 include "_kernels.pxi"
