@@ -16,7 +16,9 @@ from libc.string cimport memcpy
 
 from fastconv._assume cimport assume
 from fastconv._prefetch cimport prefetch, prefetch_far, prefetch_result
-from fastconv._tall cimport TALL_TILES, doubles_4x3, floats_4x3
+from fastconv._tall cimport (
+    TALL_TILES, asking_doubles_4x3, asking_floats_4x3, doubles_4x3, floats_4x3,
+)
 from fastconv._types cimport (
     F11, F22, F23, F32, LINE, MAX_ACC, MORE2, MORE4, PARTED, QUAD, SHARED,
     SHARED_BACK, TALL_VECTORS, WAYS1, WAYS2, WAYS4, Beside, KernelTable, Load, Run,
@@ -265,18 +267,29 @@ cdef void tall_tile(
         const Beside* beside) noexcept nogil:
     """Tiles of four rows and three vectors, see _tall.pxd; any others of this shape by `tile`."""
     cdef Py_ssize_t lanes = 3 * (4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(float_t))
-    if components != 1 or beside or lies_far(depth, lanes, pitch, sizeof(float_t)):
+    if components != 1 or (beside and beside.copy) or (
+            not beside and lies_far(depth, lanes, pitch, sizeof(float_t))):
         tile[float_t, Tile4x3](
             panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch,
             components, <Tile4x3*> out, acc_pitch, accumulate, tiles, tile_step, beside)
     elif float_t is float:
-        floats_4x3(
-            panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch, out,
-            acc_pitch, accumulate, tiles, tile_step, AHEAD)
+        if beside:
+            asking_floats_4x3(
+                panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch, out,
+                acc_pitch, accumulate, tiles, tile_step, AHEAD, beside.ahead, beside.step)
+        else:
+            floats_4x3(
+                panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch, out,
+                acc_pitch, accumulate, tiles, tile_step, AHEAD)
     else:
-        doubles_4x3(
-            panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch, out,
-            acc_pitch, accumulate, tiles, tile_step, AHEAD)
+        if beside:
+            asking_doubles_4x3(
+                panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch, out,
+                acc_pitch, accumulate, tiles, tile_step, AHEAD, beside.ahead, beside.step)
+        else:
+            doubles_4x3(
+                panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch, out,
+                acc_pitch, accumulate, tiles, tile_step, AHEAD)
 
 
 include "_kernels_convert.pxi"

@@ -24,23 +24,27 @@ cdef extern from *:
         c##m##1 += a[m] * x1; \\
         c##m##2 += a[m] * x2; \\
         __asm__ volatile("");
-    #define FASTCONV_STEP \\
+    #define FASTCONV_STEP(asking) \\
+        asking(__builtin_prefetch(line, 0, 2); line += line_step;) \\
         x0 = FASTCONV_AT(b); \\
         x1 = FASTCONV_AT(b + lanes); \\
         x2 = FASTCONV_AT(b + 2 * lanes); \\
         FASTCONV_ROWS(FASTCONV_ADD) \\
         a += 4; \\
         b += pitch;
-    #define FASTCONV_TALL(name, number) \\
+    #define FASTCONV_NO(...)
+    #define FASTCONV_YES(...) __VA_ARGS__
+    #define FASTCONV_TALL(name, number, asking) \\
         static inline __attribute__((__always_inline__)) void name( \\
                 const number *panel, Py_ssize_t tap_size, const Py_ssize_t *taps, \\
                 const number *const *rows, Py_ssize_t n_rows, Py_ssize_t lane_taps, \\
                 Py_ssize_t lane_shift, Py_ssize_t at, Py_ssize_t depth, Py_ssize_t pitch, \\
                 number *out, Py_ssize_t out_pitch, int accumulate, Py_ssize_t tiles, \\
-                Py_ssize_t tile_step, Py_ssize_t ahead) { \\
+                Py_ssize_t tile_step, Py_ssize_t ahead asking( \\
+                , const char *const *lines, Py_ssize_t line_step)) { \\
             typedef number vector __attribute__((vector_size(32))); \\
             typedef vector vectors __attribute__((aligned(sizeof(number)), may_alias)); \\
-            enum { lanes = 32 / sizeof(number), line = 64 / sizeof(number) }; \\
+            enum { lanes = 32 / sizeof(number), in_line = 64 / sizeof(number) }; \\
             vector x0, x1, x2; \\
             FASTCONV_ROWS(FASTCONV_SUMS) \\
             for (; tiles > 0; tiles--, at += tile_step, out += 3 * lanes) { \\
@@ -49,34 +53,42 @@ cdef extern from *:
                 } else { \\
                     FASTCONV_ROWS(FASTCONV_ZERO) \\
                 } \\
-                for (Py_ssize_t r = 0; r < n_rows; r++) \\
+                for (Py_ssize_t r = 0; r < n_rows; r++) { \\
+                    asking(const char *line = lines[r];) \\
                     for (Py_ssize_t t = 0; t < lane_taps; t++) { \\
                         const number *a = panel + (taps[r] * lane_taps + t) * tap_size; \\
                         const number *b = rows[r] + at - t * lane_shift; \\
                         Py_ssize_t left = depth; \\
                         for (; left >= 4; left -= 4) { \\
-                            for (int i = 0; i < 16; i += line) \\
+                            for (int i = 0; i < 16; i += in_line) \\
                                 __builtin_prefetch(a + ahead + i); \\
-                            FASTCONV_STEP FASTCONV_STEP FASTCONV_STEP FASTCONV_STEP \\
+                            FASTCONV_STEP(asking) FASTCONV_STEP(asking) \\
+                            FASTCONV_STEP(asking) FASTCONV_STEP(asking) \\
                         } \\
                         for (; left > 0; left--) { \\
-                            FASTCONV_STEP \\
+                            FASTCONV_STEP(asking) \\
                         } \\
                     } \\
+                } \\
                 FASTCONV_ROWS(FASTCONV_WRITE) \\
             } \\
         }
-    FASTCONV_TALL(fastconv_floats_4x3, float)
-    FASTCONV_TALL(fastconv_doubles_4x3, double)
+    FASTCONV_TALL(fastconv_floats_4x3, float, FASTCONV_NO)
+    FASTCONV_TALL(fastconv_doubles_4x3, double, FASTCONV_NO)
+    FASTCONV_TALL(fastconv_asking_floats_4x3, float, FASTCONV_YES)
+    FASTCONV_TALL(fastconv_asking_doubles_4x3, double, FASTCONV_YES)
     #else
     #define FASTCONV_TALL_TILES 0
     #define fastconv_floats_4x3(...)
     #define fastconv_doubles_4x3(...)
+    #define fastconv_asking_floats_4x3(...)
+    #define fastconv_asking_doubles_4x3(...)
     #endif
     """
     # Whether there are the functions below, which do nothing where there are not.
     const bint TALL_TILES "FASTCONV_TALL_TILES"
-    # Tiles of real numbers, see `tile_fn`; weights are fetched so many numbers ahead.
+    # Tiles of real numbers, see `tile_fn`; weights are fetched so many numbers ahead. The `asking` ones
+    # ask for a line of those from lines[r] on with each number of rows[r], see `Beside`.
     void floats_4x3 "fastconv_floats_4x3"(
         const float* panel, Py_ssize_t tap_size, const Py_ssize_t* taps, const float** rows,
         Py_ssize_t n_rows, Py_ssize_t lane_taps, Py_ssize_t lane_shift, Py_ssize_t at,
@@ -87,3 +99,15 @@ cdef extern from *:
         Py_ssize_t n_rows, Py_ssize_t lane_taps, Py_ssize_t lane_shift, Py_ssize_t at,
         Py_ssize_t depth, Py_ssize_t pitch, double* out, Py_ssize_t out_pitch, bint accumulate,
         Py_ssize_t tiles, Py_ssize_t tile_step, Py_ssize_t ahead) noexcept nogil
+    void asking_floats_4x3 "fastconv_asking_floats_4x3"(
+        const float* panel, Py_ssize_t tap_size, const Py_ssize_t* taps, const float** rows,
+        Py_ssize_t n_rows, Py_ssize_t lane_taps, Py_ssize_t lane_shift, Py_ssize_t at,
+        Py_ssize_t depth, Py_ssize_t pitch, float* out, Py_ssize_t out_pitch, bint accumulate,
+        Py_ssize_t tiles, Py_ssize_t tile_step, Py_ssize_t ahead,
+        const char* const* lines, Py_ssize_t line_step) noexcept nogil
+    void asking_doubles_4x3 "fastconv_asking_doubles_4x3"(
+        const double* panel, Py_ssize_t tap_size, const Py_ssize_t* taps, const double** rows,
+        Py_ssize_t n_rows, Py_ssize_t lane_taps, Py_ssize_t lane_shift, Py_ssize_t at,
+        Py_ssize_t depth, Py_ssize_t pitch, double* out, Py_ssize_t out_pitch, bint accumulate,
+        Py_ssize_t tiles, Py_ssize_t tile_step, Py_ssize_t ahead,
+        const char* const* lines, Py_ssize_t line_step) noexcept nogil
