@@ -16,9 +16,7 @@ from libc.string cimport memcpy
 
 from fastconv._assume cimport assume
 from fastconv._prefetch cimport prefetch, prefetch_far, prefetch_result
-from fastconv._tall cimport (
-    TALL_TILES, asking_doubles_4x3, asking_floats_4x3, doubles_4x3, floats_4x3,
-)
+from fastconv._tall cimport TALL_TILES, tall_doubles, tall_floats
 from fastconv._types cimport (
     F11, F22, F23, F32, LINE, MAX_ACC, MORE2, MORE4, PARTED, QUAD, SHARED,
     SHARED_BACK, TALL_VECTORS, WAYS1, WAYS2, WAYS4, Beside, KernelTable, Load, Run,
@@ -122,6 +120,10 @@ ctypedef fused tile_t:
     Tile1x3
     Tile1x2
     Tile1x1
+
+ctypedef fused tall_t:
+    Tile4x3
+    Tile4x2
 
 
 cdef inline bint lies_far(
@@ -262,34 +264,36 @@ cdef void tile(
 cdef void tall_tile(
         const float_t* panel, Py_ssize_t tap_size, const Py_ssize_t* taps, const float_t** rows,
         Py_ssize_t n_rows, Py_ssize_t lane_taps, Py_ssize_t lane_shift, Py_ssize_t at,
-        Py_ssize_t depth, Py_ssize_t pitch, Py_ssize_t components, float_t* out,
+        Py_ssize_t depth, Py_ssize_t pitch, Py_ssize_t components, tall_t* out,
         Py_ssize_t acc_pitch, bint accumulate, Py_ssize_t tiles, Py_ssize_t tile_step,
         const Beside* beside) noexcept nogil:
-    """Tiles of four rows and three vectors, see _tall.pxd; any others of this shape by `tile`."""
-    cdef Py_ssize_t lanes = 3 * (4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(float_t))
+    """Tiles of these shapes, see _tall.pxd, or if something else is asked for by `tile`."""
+    cdef bint wide = tall_t is Tile4x3
+    cdef Py_ssize_t lanes = (2 + wide) * (4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(float_t))
+    cdef float_t* to = <float_t*> out
     if components != 1 or (beside and beside.copy) or (
             not beside and lies_far(depth, lanes, pitch, sizeof(float_t))):
-        tile[float_t, Tile4x3](
+        tile[float_t, tall_t](
             panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch,
-            components, <Tile4x3*> out, acc_pitch, accumulate, tiles, tile_step, beside)
+            components, out, acc_pitch, accumulate, tiles, tile_step, beside)
     elif float_t is float:
         if beside:
-            asking_floats_4x3(
-                panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch, out,
-                acc_pitch, accumulate, tiles, tile_step, AHEAD, beside.ahead, beside.step)
+            tall_floats(
+                panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch, to,
+                acc_pitch, accumulate, tiles, tile_step, AHEAD, wide, beside.ahead, beside.step)
         else:
-            floats_4x3(
-                panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch, out,
-                acc_pitch, accumulate, tiles, tile_step, AHEAD)
+            tall_floats(
+                panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch, to,
+                acc_pitch, accumulate, tiles, tile_step, AHEAD, wide, NULL, 0)
     else:
         if beside:
-            asking_doubles_4x3(
-                panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch, out,
-                acc_pitch, accumulate, tiles, tile_step, AHEAD, beside.ahead, beside.step)
+            tall_doubles(
+                panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch, to,
+                acc_pitch, accumulate, tiles, tile_step, AHEAD, wide, beside.ahead, beside.step)
         else:
-            doubles_4x3(
-                panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch, out,
-                acc_pitch, accumulate, tiles, tile_step, AHEAD)
+            tall_doubles(
+                panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch, to,
+                acc_pitch, accumulate, tiles, tile_step, AHEAD, wide, NULL, 0)
 
 
 include "_kernels_convert.pxi"

@@ -93,7 +93,8 @@ cdef void fill_float(Py_ssize_t compute, float_t* tag) noexcept:
     kernels.transform_filter[compute] = <transform_filter_fn> transform_filter[float_t]
     kernels.transform_output[compute] = <transform_output_fn> transform_output[float_t]
     if TALL_TILES and VECTOR_FLOATS == 8:
-        kernels.tile[compute][2][2] = <tile_fn> tall_tile[float_t]
+        kernels.tile[compute][2][2] = <tile_fn> tall_tile[float_t, Tile4x3]
+        kernels.tile[compute][2][1] = <tile_fn> tall_tile[float_t, Tile4x2]
     kernels.depthwise[compute] = <depthwise_fn> depthwise[float_t]
     kernels.pixels[compute] = <pixels_fn> pixels[float_t]
     fill_last[float_t, Ways2](compute, WAYS2, NULL, NULL)

@@ -1,4 +1,4 @@
-# The tile of four rows and three vectors where there are 16 registers of 32 bytes: 12 sums, three
+# Tiles of four rows and two or three vectors where there are 16 registers of 32 bytes: 12 sums, three
 # vectors of x and one of weights. Four numbers of x at a time take 20 instructions each, and a plain
 # loop 24, which counts where a core is shared; but of an array of sums GCC spills some then, and of
 # named ones as well if it moves loads to other rows.
@@ -9,52 +9,53 @@ cdef extern from *:
     #define FASTCONV_TALL_TILES 1
     #define FASTCONV_ROWS(row) row(0) row(1) row(2) row(3)
     #define FASTCONV_AT(p) (*(vectors *) (p))
-    #define FASTCONV_SUMS(m) vector c##m##0, c##m##1, c##m##2;
+    #define FASTCONV_SUMS(m) vector c##m##0, c##m##1, c##m##2 = {0};
     #define FASTCONV_ZERO(m) c##m##0 = c##m##1 = c##m##2 = (vector) {0};
     #define FASTCONV_READ(m) \\
         c##m##0 = FASTCONV_AT(out + m * out_pitch); \\
         c##m##1 = FASTCONV_AT(out + m * out_pitch + lanes); \\
-        c##m##2 = FASTCONV_AT(out + m * out_pitch + 2 * lanes);
+        if (wide) c##m##2 = FASTCONV_AT(out + m * out_pitch + 2 * lanes);
     #define FASTCONV_WRITE(m) \\
         FASTCONV_AT(out + m * out_pitch) = c##m##0; \\
         FASTCONV_AT(out + m * out_pitch + lanes) = c##m##1; \\
-        FASTCONV_AT(out + m * out_pitch + 2 * lanes) = c##m##2;
+        if (wide) FASTCONV_AT(out + m * out_pitch + 2 * lanes) = c##m##2;
     #define FASTCONV_ADD(m) \\
         c##m##0 += a[m] * x0; \\
         c##m##1 += a[m] * x1; \\
-        c##m##2 += a[m] * x2; \\
+        if (wide) c##m##2 += a[m] * x2; \\
         __asm__ volatile("");
-    #define FASTCONV_STEP(asking) \\
-        asking(__builtin_prefetch(line, 0, 2); line += line_step;) \\
+    #define FASTCONV_STEP \\
+        if (lines) { \\
+            __builtin_prefetch(line, 0, 2); \\
+            line += line_step; \\
+        } \\
         x0 = FASTCONV_AT(b); \\
         x1 = FASTCONV_AT(b + lanes); \\
-        x2 = FASTCONV_AT(b + 2 * lanes); \\
+        if (wide) x2 = FASTCONV_AT(b + 2 * lanes); \\
         FASTCONV_ROWS(FASTCONV_ADD) \\
         a += 4; \\
         b += pitch;
-    #define FASTCONV_NO(...)
-    #define FASTCONV_YES(...) __VA_ARGS__
-    #define FASTCONV_TALL(name, number, asking) \\
+    #define FASTCONV_TALL(name, number) \\
         static inline __attribute__((__always_inline__)) void name( \\
                 const number *panel, Py_ssize_t tap_size, const Py_ssize_t *taps, \\
                 const number *const *rows, Py_ssize_t n_rows, Py_ssize_t lane_taps, \\
                 Py_ssize_t lane_shift, Py_ssize_t at, Py_ssize_t depth, Py_ssize_t pitch, \\
                 number *out, Py_ssize_t out_pitch, int accumulate, Py_ssize_t tiles, \\
-                Py_ssize_t tile_step, Py_ssize_t ahead asking( \\
-                , const char *const *lines, Py_ssize_t line_step)) { \\
+                Py_ssize_t tile_step, Py_ssize_t ahead, int wide, const char *const *lines, \\
+                Py_ssize_t line_step) { \\
             typedef number vector __attribute__((vector_size(32))); \\
             typedef vector vectors __attribute__((aligned(sizeof(number)), may_alias)); \\
             enum { lanes = 32 / sizeof(number), in_line = 64 / sizeof(number) }; \\
-            vector x0, x1, x2; \\
+            vector x0, x1, x2 = {0}; \\
             FASTCONV_ROWS(FASTCONV_SUMS) \\
-            for (; tiles > 0; tiles--, at += tile_step, out += 3 * lanes) { \\
+            for (; tiles > 0; tiles--, at += tile_step, out += (2 + wide) * lanes) { \\
                 if (accumulate) { \\
                     FASTCONV_ROWS(FASTCONV_READ) \\
                 } else { \\
                     FASTCONV_ROWS(FASTCONV_ZERO) \\
                 } \\
                 for (Py_ssize_t r = 0; r < n_rows; r++) { \\
-                    asking(const char *line = lines[r];) \\
+                    const char *line = lines ? lines[r] : 0; \\
                     for (Py_ssize_t t = 0; t < lane_taps; t++) { \\
                         const number *a = panel + (taps[r] * lane_taps + t) * tap_size; \\
                         const number *b = rows[r] + at - t * lane_shift; \\
@@ -62,52 +63,38 @@ cdef extern from *:
                         for (; left >= 4; left -= 4) { \\
                             for (int i = 0; i < 16; i += in_line) \\
                                 __builtin_prefetch(a + ahead + i); \\
-                            FASTCONV_STEP(asking) FASTCONV_STEP(asking) \\
-                            FASTCONV_STEP(asking) FASTCONV_STEP(asking) \\
+                            FASTCONV_STEP FASTCONV_STEP FASTCONV_STEP FASTCONV_STEP \\
                         } \\
                         for (; left > 0; left--) { \\
-                            FASTCONV_STEP(asking) \\
+                            FASTCONV_STEP \\
                         } \\
                     } \\
                 } \\
                 FASTCONV_ROWS(FASTCONV_WRITE) \\
             } \\
         }
-    FASTCONV_TALL(fastconv_floats_4x3, float, FASTCONV_NO)
-    FASTCONV_TALL(fastconv_doubles_4x3, double, FASTCONV_NO)
-    FASTCONV_TALL(fastconv_asking_floats_4x3, float, FASTCONV_YES)
-    FASTCONV_TALL(fastconv_asking_doubles_4x3, double, FASTCONV_YES)
+    FASTCONV_TALL(fastconv_tall_floats, float)
+    FASTCONV_TALL(fastconv_tall_doubles, double)
     #else
     #define FASTCONV_TALL_TILES 0
-    #define fastconv_floats_4x3(...)
-    #define fastconv_doubles_4x3(...)
-    #define fastconv_asking_floats_4x3(...)
-    #define fastconv_asking_doubles_4x3(...)
+    #define fastconv_tall_floats(...)
+    #define fastconv_tall_doubles(...)
     #endif
     """
     # Whether there are the functions below, which do nothing where there are not.
     const bint TALL_TILES "FASTCONV_TALL_TILES"
-    # Tiles of real numbers, see `tile_fn`; weights are fetched so many numbers ahead. The `asking` ones
-    # ask for a line of those from lines[r] on with each number of rows[r], see `Beside`.
-    void floats_4x3 "fastconv_floats_4x3"(
+    # Tiles of real numbers, of three vectors if `wide`, see `tile_fn`; weights are fetched so many
+    # numbers ahead. Unless `lines` is NULL, they ask for a line from lines[r] on with each number of
+    # rows[r], see `Beside`.
+    void tall_floats "fastconv_tall_floats"(
         const float* panel, Py_ssize_t tap_size, const Py_ssize_t* taps, const float** rows,
         Py_ssize_t n_rows, Py_ssize_t lane_taps, Py_ssize_t lane_shift, Py_ssize_t at,
         Py_ssize_t depth, Py_ssize_t pitch, float* out, Py_ssize_t out_pitch, bint accumulate,
-        Py_ssize_t tiles, Py_ssize_t tile_step, Py_ssize_t ahead) noexcept nogil
-    void doubles_4x3 "fastconv_doubles_4x3"(
-        const double* panel, Py_ssize_t tap_size, const Py_ssize_t* taps, const double** rows,
-        Py_ssize_t n_rows, Py_ssize_t lane_taps, Py_ssize_t lane_shift, Py_ssize_t at,
-        Py_ssize_t depth, Py_ssize_t pitch, double* out, Py_ssize_t out_pitch, bint accumulate,
-        Py_ssize_t tiles, Py_ssize_t tile_step, Py_ssize_t ahead) noexcept nogil
-    void asking_floats_4x3 "fastconv_asking_floats_4x3"(
-        const float* panel, Py_ssize_t tap_size, const Py_ssize_t* taps, const float** rows,
-        Py_ssize_t n_rows, Py_ssize_t lane_taps, Py_ssize_t lane_shift, Py_ssize_t at,
-        Py_ssize_t depth, Py_ssize_t pitch, float* out, Py_ssize_t out_pitch, bint accumulate,
-        Py_ssize_t tiles, Py_ssize_t tile_step, Py_ssize_t ahead,
+        Py_ssize_t tiles, Py_ssize_t tile_step, Py_ssize_t ahead, bint wide,
         const char* const* lines, Py_ssize_t line_step) noexcept nogil
-    void asking_doubles_4x3 "fastconv_asking_doubles_4x3"(
+    void tall_doubles "fastconv_tall_doubles"(
         const double* panel, Py_ssize_t tap_size, const Py_ssize_t* taps, const double** rows,
         Py_ssize_t n_rows, Py_ssize_t lane_taps, Py_ssize_t lane_shift, Py_ssize_t at,
         Py_ssize_t depth, Py_ssize_t pitch, double* out, Py_ssize_t out_pitch, bint accumulate,
-        Py_ssize_t tiles, Py_ssize_t tile_step, Py_ssize_t ahead,
+        Py_ssize_t tiles, Py_ssize_t tile_step, Py_ssize_t ahead, bint wide,
         const char* const* lines, Py_ssize_t line_step) noexcept nogil
