@@ -40,9 +40,9 @@ KERNEL = [
 ]
 
 # Four rows of three vectors take 12 of the 16 registers of baseline x86-64, and its products need
-# one of their own: with GCC's default allocator that tile spills, to half of the peak. Moving loads
-# ahead, for a processor that has registers to hold them, would cost the tile of two vectors a tenth,
-# and so would the same instructions across a boundary of 64 bytes more.
+# one of their own: with GCC's default allocator that tile spills, to half of the peak. Moving
+# loads ahead, for a processor that has registers to hold them, would cost the tile of two vectors a
+# tenth, and so would the same instructions across one boundary of 64 bytes more.
 SIXTEEN_REGISTERS = (
     ["-fira-algorithm=priority", "-fno-schedule-insns2", "-falign-loops=64"] if X86 else []
 )

@@ -21,19 +21,22 @@ WORKERS = (8, 16, 64)
 
 
 def costs(layer: Layer, method: str, tasks: int, workers: int) -> list[int]:
-    """What each task costs, in the order in which tasks are taken: results that it stores.
+    """What each task costs, in the order in which tasks are taken.
 
-    Only the direct method's plan says so; the tasks of others count as equal.
+    Results that it stores, or columns of raw weights; tasks of minimal filtering count as equal.
     """
     import numpy as np
 
-    from fastconv import _direct
+    from fastconv import _columns, _direct, _isa
     from fastconv._problem import make_problem
 
-    if method != "direct":
+    if method == "winograd":
         return [1] * tasks
     problem = make_problem(
         layer.x_shape, layer.w_shape, **layer.options, output_size=None, channel_axis=1)
+    if method in ("col2im", "karatsuba"):
+        vector = _isa.tiles[np.dtype(layer.dtype).itemsize // 8][0]
+        return _columns.task_columns(problem, workers, vector, method == "karatsuba")
     plan = _direct.contiguous_plan(problem, np.dtype(layer.dtype), workers)
     return [
         sum(math.prod(len(along) for along in piece) for piece in pieces)

@@ -141,7 +141,22 @@ cdef Py_ssize_t turned_bytes(problem, Py_ssize_t images) except -1:
     return TURNED_BYTES if images == 1 and problem.kernel[last] >= TURNED_TAPS else 0
 
 
-def count_tasks(problem, Py_ssize_t workers, Py_ssize_t vector, bint karatsuba):
-    """Tasks for at most `workers` threads."""
+def task_columns(problem, Py_ssize_t workers, Py_ssize_t vector, bint karatsuba):
+    """Columns of each task for at most `workers` threads, in the order in which they are taken."""
     cdef Cut cut
-    return make_cut(problem, workers, vector, karatsuba, &cut)
+    cdef Py_ssize_t tasks = make_cut(problem, workers, vector, karatsuba, &cut)
+    cdef Py_ssize_t share, slice, phase, low, high, channels, taps, length = 1
+    columns = []
+    if cut.n_phases > 1:
+        length = problem.kernel[cut.axis]
+    for share in range(cut.channels.count):
+        channels = share_start(&cut.channels, share + 1) - share_start(&cut.channels, share)
+        for slice in range(cut.slices.count):
+            low = share_start(&cut.slices, slice) * cut.unit
+            high = min(share_start(&cut.slices, slice + 1) * cut.unit, cut.n_phases)
+            taps = 0
+            for phase in range(low, high):
+                taps += ceil_div(length - phase, cut.period)
+            columns += [channels * taps * math.prod(problem.kernel) // length] * (
+                tasks // cut.channels.count // cut.slices.count)
+    return columns

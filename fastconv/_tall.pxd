@@ -1,7 +1,7 @@
-# Tiles of four rows and two or three vectors where there are 16 registers of 32 bytes: 12 sums, three
-# vectors of x and one of weights. Four numbers of x at a time take 20 instructions each, and a plain
-# loop 24, which counts where a core is shared; but of an array of sums GCC spills some then, and of
-# named ones as well if it moves loads to other rows.
+# Tiles of four rows and two or three vectors where there are 16 registers of 32 bytes: 12 sums,
+# three vectors of x and one of weights. Four numbers of x at a time take 20 instructions each, and
+# a plain loop 24, which counts where a core is shared; but of an array of sums GCC spills some then,
+# and of named ones as well if it moves loads to other rows.
 
 cdef extern from *:
     """
@@ -84,8 +84,8 @@ cdef extern from *:
     # Whether there are the functions below, which do nothing where there are not.
     const bint TALL_TILES "FASTCONV_TALL_TILES"
     # Tiles of real numbers, of three vectors if `wide`, see `tile_fn`; weights are fetched so many
-    # numbers ahead. Unless `lines` is NULL, they ask for a line from lines[r] on with each number of
-    # rows[r], see `Beside`.
+    # numbers ahead. Unless `lines` is NULL, they ask for a line from lines[r] on with each number
+    # of rows[r], see `Beside`.
     void tall_floats "fastconv_tall_floats"(
         const float* panel, Py_ssize_t tap_size, const Py_ssize_t* taps, const float** rows,
         Py_ssize_t n_rows, Py_ssize_t lane_taps, Py_ssize_t lane_shift, Py_ssize_t at,

@@ -6,9 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import fastconv
-from fastconv import _api, _columns, _isa, _problem
+from fastconv import _api, _columns, _problem
 
 
 def chosen(x, w, **arguments):
@@ -111,35 +113,47 @@ def test_col2im_needs_a_vector_of_columns():
     [
         # An inverse short-time transform has one output channel: its hop is shared out, and its
         # frames where there are more workers than vectors in the hop.
-        ((1, 130, 224), (130, 1, 1024), {"stride": 256}, {1: 1, 2: 2, 3: 3, 4: 4, 64: 64}),
-        ((1, 130, 224), (130, 1, 1024), {"stride": 1024}, {1: 1, 2: 2, 4: 4, 16: 16, 64: 64}),
+        ((1, 130, 224), (130, 1, 1024), {"stride": 256},
+         {1: [1024], 2: 4 * [192] + 2 * [128], 3: 5 * [192] + [64], 4: 8 * [128], 64: 64 * [64]}),
+        ((1, 130, 224), (130, 1, 1024), {"stride": 1024},
+         {2: [240, 240, 144, 144, 48, 48, 48, 48, 32, 32], 16: 32 * [32], 64: 64 * [16]}),
         # No two taps but those a whole stride apart meet, so dilation changes the phases.
-        ((1, 130, 50), (130, 1, 256), {"stride": 96, "dilation": 2}, {1: 1, 2: 2, 64: 3}),
-        ((1, 130, 50), (130, 1, 256), {"stride": 1}, {1: 1, 64: 1}),
-        ((1, 130, 4, 4), (130, 1, 64, 64), {"stride": 16}, {1: 1, 2: 2, 64: 16}),
+        ((1, 130, 50), (130, 1, 256), {"stride": 96, "dilation": 2},
+         {1: [256], 2: [176, 80], 64: [96, 80, 80]}),
+        ((1, 130, 50), (130, 1, 256), {"stride": 1}, {1: [256], 64: [256]}),
+        ((1, 130, 4, 4), (130, 1, 64, 64), {"stride": 16},
+         {1: [4096], 2: 4 * [768] + 2 * [512], 64: 16 * [256]}),
         # With enough output channels a task owns some of them.
-        ((1, 130, 50), (130, 256, 16), {"stride": 8}, {1: 1, 2: 2, 4: 4, 8: 8, 64: 64}),
-        ((1, 130, 50), (130, 2, 16), {"stride": 8, "groups": 10}, {1: 10, 4: 10, 64: 10}),
+        ((1, 130, 50), (130, 256, 16), {"stride": 8},
+         {1: [4096], 2: [1024, 1024, 512, 512] + 4 * [256], 4: 4 * [512] + 8 * [256],
+          8: 16 * [256], 64: 64 * [64]}),
+        ((1, 130, 50), (130, 2, 16), {"stride": 8, "groups": 10}, {1: 10 * [32], 64: 10 * [32]}),
     ],
 )
-def test_raw_weights_have_tasks_for_every_worker(x, w, arguments, tasks):
-    before = _isa.active
-    try:
-        for name in _isa.supported():
-            _isa.use(name)
-            vector = _isa.tiles[0][0]
-            found = {
-                workers: _api.explain(x, w, method="col2im", workers=workers, **arguments)
-                for workers in tasks
-            }
-            for workers, plan in found.items():
-                assert plan["workers"] == min(workers, plan["tasks"])
-                # Shorter vectors leave more pieces that still fill one.
-                assert plan["tasks"] >= tasks[workers]
-                if vector == 16:
-                    assert plan["tasks"] == tasks[workers]
-    finally:
-        _isa.use(before)
+def test_columns_of_tasks(x, w, arguments, tasks):
+    # With vectors of 16 numbers, as with AVX-512.
+    options = {"stride": 1, "dilation": 1, "groups": 1, **arguments}
+    problem = _problem.make_problem(
+        x, w, options["stride"], 0, 0, None, options["dilation"], options["groups"], 1)
+    for workers, columns in tasks.items():
+        assert _columns.task_columns(problem, workers, 16, False) == columns
+
+
+@given(
+    channels=st.integers(1, 300), groups=st.integers(1, 5), kernel=st.integers(1, 300),
+    stride=st.integers(1, 300), dilation=st.integers(1, 4), workers=st.integers(1, 70),
+    vector=st.sampled_from((2, 4, 8, 16)), karatsuba=st.booleans(),
+)
+def test_tasks_have_all_columns(
+    channels, groups, kernel, stride, dilation, workers, vector, karatsuba
+):
+    problem = _problem.make_problem(
+        (3, groups, 40), (groups, channels, kernel), stride, 0, 0, None, dilation, groups, 1)
+    columns = _columns.task_columns(problem, workers, vector, karatsuba)
+    assert min(columns) > 0
+    # Each in as many parts of the images.
+    parts, rest = divmod(sum(columns), channels * groups * kernel)
+    assert rest == 0 and 1 <= parts <= 3
 
 
 @pytest.mark.parametrize(
