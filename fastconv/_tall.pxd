@@ -1,7 +1,7 @@
 # Tiles of four rows and two or three vectors where there are 16 registers of 32 bytes: 12 sums,
 # three vectors of x and one of weights. Four numbers of x at a time take 20 instructions each, and
-# a plain loop 24, which counts where a core is shared; but of an array of sums GCC spills some then,
-# and of named ones as well if it moves loads to other rows.
+# a plain loop 24, which counts where a core is shared; but of an array of sums GCC spills some
+# then, and of named ones as well if it moves loads to other rows.
 
 cdef extern from *:
     """
