@@ -118,7 +118,7 @@ cdef void multiply_pairs(
     cdef Ahead a
     while ci < c.c_in:
         depth = min(c.depth, c.c_in - ci)
-        a = look_ahead(c, w, block, following, ci + depth, calls)
+        a = look_ahead(c, w, block, following, ci + depth, calls, depth)
         acc = c.scratch
         for i in range(block.tiles):
             width = block.vectors[i] * c.vector

@@ -10,8 +10,9 @@ cdef struct Ahead:
     const Block* block
     const char* row                      # the next one that is asked for
     Py_ssize_t left                      # rows that are not yet
-    Py_ssize_t bytes                     # of a row, if its columns are neighbours, or else 0
     Py_ssize_t share, calls, due         # rows for so many tiles; what is left of shares
+    Py_ssize_t parts                     # that tall tiles may be cut into to ask for a row each,
+    Py_ssize_t bytes                     # ... of so many bytes; or else 0
 
 
 cdef Py_ssize_t count_panels(const Columns* c, Py_ssize_t pixels) noexcept nogil:
@@ -60,8 +61,11 @@ cdef const char* copy_weights(
 
 cdef Ahead look_ahead(
         const Columns* c, const char* w, const Block* block, const Block* following,
-        Py_ssize_t ci, Py_ssize_t calls) noexcept nogil:
-    """What comes after the input channels of a block before `ci`, asked for by so many tiles."""
+        Py_ssize_t ci, Py_ssize_t calls, Py_ssize_t depth) noexcept nogil:
+    """What comes after the input channels of a block before `ci`.
+
+    It is asked for by so many tiles, of `depth` input channels.
+    """
     cdef Ahead a
     cdef Py_ssize_t i
     a.block = block
@@ -77,6 +81,10 @@ cdef Ahead look_ahead(
             break
         a.bytes = weights_end(c, a.block, i) - weights_at(c, a.block.first[0])
     a.share, a.calls, a.due = a.left, calls, 0
+    a.parts = 1 if a.bytes and works_beside(c) and depth * LINE >= a.bytes else 0
+    while 0 < a.parts < MAX_AHEAD and (
+            depth % (2 * a.parts) == 0 and depth // (2 * a.parts) * LINE >= a.bytes):
+        a.parts *= 2
     return a
 
 
@@ -91,13 +99,10 @@ cdef Py_ssize_t ask(
     cdef const char* end
     a.due += a.share
     rows = min(a.due // a.calls, a.left)
-    if tall and rows and a.bytes:
+    if tall and rows and a.parts:
         parts = 1
-        while parts < min(rows, MAX_AHEAD) and (
-                depth % (2 * parts) == 0 and depth // (2 * parts) * LINE >= a.bytes):
+        while parts < min(rows, a.parts):
             parts *= 2
-        if depth // parts * LINE < a.bytes:
-            parts = 0
     # One more for a part that would have none.
     rows = min(max(rows, parts), a.left)
     a.due -= rows * a.calls
@@ -134,7 +139,7 @@ cdef void multiply_panel(
     cdef const void* rows[MAX_AHEAD]
     cdef Beside beside
     cdef bint works
-    parts = ask(c, a, depth, height == c.height and works_beside(c), &beside)
+    parts = ask(c, a, depth, height == c.height, &beside)
     beside.copy = copy
     works = parts > 0 or copy
     if parts == 0:
@@ -168,7 +173,7 @@ cdef void multiply(
     cdef Ahead a
     while ci < c.c_in:
         depth = min(c.depth, c.c_in - ci)
-        a = look_ahead(c, w, block, following, ci + depth, calls)
+        a = look_ahead(c, w, block, following, ci + depth, calls, depth)
         acc = c.scratch
         for i in range(block.tiles):
             width = block.vectors[i] * c.vector

@@ -219,6 +219,23 @@ cdef inline bint pack_taps(
     return bad
 
 
+cdef inline bint pack_column(
+        const element_t* src, Py_ssize_t step, Py_ssize_t count, real_t* to) noexcept nogil:
+    """Numbers that follow each other in a panel."""
+    cdef Py_ssize_t m
+    cdef bint bad = False
+    if step == sizeof(element_t):
+        for m in range(count):
+            convert[element_t, real_t](src[m], &to[m])
+    else:
+        for m in range(count):
+            convert[element_t, real_t](
+                (<const element_t*> (<const char*> src + m * step))[0], &to[m])
+    for m in range(count):
+        bad |= to[m] - to[m] != 0
+    return bad
+
+
 cdef bint pack(
         const element_t* src, Py_ssize_t channel_step, Py_ssize_t channels, Py_ssize_t components,
         const Run* runs, Py_ssize_t n_runs, real_t* dst) noexcept nogil:
@@ -255,18 +272,12 @@ cdef bint pack(
                         bad |= (value - value != 0) | (imaginary - imaginary != 0)
                         to[m * run.dst_step] = value
                         to[m * run.dst_step + 1] = imaginary
-                elif run.count == 8 and run.dst_step == 1 and run.src_step == size:
-                    pair = <const element_t*> place
-                    for m in range(8):
-                        convert[element_t, real_t](pair[m], &value)
-                        bad |= value - value != 0
-                        to[m] = value
                 elif run.count == 8 and run.dst_step == 1:
-                    for m in range(8):
-                        convert[element_t, real_t](
-                            (<const element_t*> (place + m * run.src_step))[0], &value)
-                        bad |= value - value != 0
-                        to[m] = value
+                    bad |= pack_column[element_t, real_t](
+                        <const element_t*> place, run.src_step, 8, to)
+                elif run.count == 4 and run.dst_step == 1:
+                    bad |= pack_column[element_t, real_t](
+                        <const element_t*> place, run.src_step, 4, to)
                 else:
                     for m in range(run.count):
                         convert[element_t, real_t](
