@@ -91,13 +91,13 @@ cdef struct Columns:
     Py_ssize_t fill_axes, fill_length    # axes over runs of the result, their length
 
 
-# Runs of channels or phases, one for each of some tasks, by rounds of one for each worker.
+# Runs of channels, or of units of phases, one for each task, in rounds of one for each worker. A
+# round takes half of what is left, so that workers end together whatever held up some of them.
 cdef struct Shares:
-    Py_ssize_t total, workers
-    Py_ssize_t enough     # for a worker: what is left goes to one round,
-    Py_ssize_t whole      # longer ones are a multiple of it
-    Py_ssize_t least      # of a task
-    Py_ssize_t count
+    Py_ssize_t total, workers, count
+    Py_ssize_t enough     # for a worker: if no more is left, a round takes all
+    Py_ssize_t whole      # of a half: longer ones are a multiple of it
+    Py_ssize_t least      # of a share
 
 
 # How the columns of a group are shared out: a task has some output channels and some phases of
@@ -189,25 +189,6 @@ cdef void pack_pixels(const Columns* c, Py_ssize_t task) noexcept nogil:
 cdef inline bint channels_last(const Columns* c) noexcept nogil:
     """Whether channels are the neighbours in the result."""
     return c.y_channel == c.size and c.y_step[c.rank - 1] != c.size
-
-
-cdef Py_ssize_t share_start(const Shares* shares, Py_ssize_t number) noexcept nogil:
-    """Where a share begins; the one after the last begins at the end.
-
-    Shares become shorter, so that workers end at about the same time, whatever held up some of
-    them: a round takes half of what is left.
-    """
-    cdef Py_ssize_t at = 0, size = 0, i
-    for i in range(number):
-        if i % shares.workers == 0:
-            size = ceil_div(shares.total - at, shares.workers)
-            if size > shares.enough:
-                size = ceil_div(size, 2)
-                if size > shares.whole:
-                    size -= size % shares.whole
-            size = max(size, shares.least)
-        at = min(at + size, shares.total)
-    return at
 
 
 cdef void start_walk(

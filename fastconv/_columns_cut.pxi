@@ -14,6 +14,21 @@ cdef Py_ssize_t block_vectors(Py_ssize_t pixels, Py_ssize_t vector_bytes) noexce
         BLOCK_VECTORS // (max(pixels, 1) * TALL_VECTORS), 1, most // TALL_VECTORS)
 
 
+cdef Py_ssize_t share_start(const Shares* shares, Py_ssize_t number) noexcept nogil:
+    """Where a share begins; the one after the last begins at the end."""
+    cdef Py_ssize_t at = 0, size = 0, i
+    for i in range(number):
+        if i % shares.workers == 0:
+            size = ceil_div(shares.total - at, shares.workers)
+            if size > shares.enough:
+                size = ceil_div(size, 2)
+                if size > shares.whole:
+                    size -= size % shares.whole
+            size = max(size, shares.least)
+        at = min(at + size, shares.total)
+    return at
+
+
 cdef Shares share_out(
         Py_ssize_t total, Py_ssize_t workers, Py_ssize_t enough, Py_ssize_t whole,
         Py_ssize_t least) noexcept:
@@ -30,7 +45,7 @@ cdef Py_ssize_t make_cut(
         problem, Py_ssize_t workers, Py_ssize_t vector, bint karatsuba, Cut* cut) except -1:
     """Share out the columns; how many tasks there are."""
     cdef Py_ssize_t c_out = problem.c_out // problem.groups, groups = problem.groups
-    cdef Py_ssize_t taps = 1, a, k, inner = 1, tasks, own, share, least
+    cdef Py_ssize_t taps = 1, a, k, inner = 1, tasks, pieces, share, least, units, own
     cdef Axis axes[MAX_AXES]
     make_axes(<tuple> problem, axes)
     cut.axis, cut.period, cut.n_phases = 0, 1, 1
@@ -41,24 +56,24 @@ cdef Py_ssize_t make_cut(
             continue
         if axes[a].n_phases > cut.n_phases:
             cut.axis, cut.period, cut.n_phases = a, axes[a].period, axes[a].n_phases
-    # A task goes through all pixels for each block of columns. With one group tasks become shorter;
-    # several groups have equal ones.
+    # A task goes through all pixels for each block of columns. Shares of one group become shorter,
+    # those of several are equal.
     least = max(1, min(ceil_div(MIN_COLUMNS, taps), c_out))
-    own = ceil_div(c_out * groups, workers)
-    tasks = clip(own * taps // TASK_COLUMNS, 1, TASKS_PER_WORKER) if workers > 1 else 1
-    if groups == 1 and tasks > 1:
+    share = ceil_div(c_out * groups, workers)
+    pieces = clip(share * taps // TASK_COLUMNS, 1, TASKS_PER_WORKER) if workers > 1 else 1
+    if groups == 1 and pieces > 1:
         cut.channels = share_out(c_out, workers, ceil_div(TASK_COLUMNS, taps), 1, least)
     else:
-        own = clip(ceil_div(own, tasks), least, max(c_out, 1))
-        cut.channels = share_out(c_out, max(1, ceil_div(c_out, own)), c_out, 1, least)
+        share = clip(ceil_div(share, pieces), least, max(c_out, 1))
+        cut.channels = share_out(c_out, max(1, ceil_div(c_out, share)), c_out, 1, least)
     tasks = groups * cut.channels.count
     for k in problem.kernel[cut.axis + 1:]:
         inner *= k
-    # A run of columns should fill a vector, and more of them whole tiles.
+    # A run of columns should fill a vector, and a longer one whole tiles.
     cut.unit = ceil_div(vector, inner)
-    own = ceil_div(cut.n_phases, cut.unit)
-    share = ceil_div(workers, max(tasks, 1))
-    cut.slices = share_out(own, share, TALL_VECTORS if share > 1 else own, TALL_VECTORS, 1)
+    units = ceil_div(cut.n_phases, cut.unit)
+    own = ceil_div(workers, max(tasks, 1))
+    cut.slices = share_out(units, own, TALL_VECTORS if own > 1 else units, TALL_VECTORS, 1)
     tasks *= cut.slices.count
     # Parts of one image overlap in as many pixels as taps reach one result.
     images, n = math.prod(problem.batch), problem.spatial_in[0]
