@@ -270,7 +270,6 @@ cdef void tall_tile(
     """Tiles of these shapes, see _tall.pxd, or if something else is asked for by `tile`."""
     cdef bint wide = tall_t is Tile4x3
     cdef Py_ssize_t lanes = (2 + wide) * (4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(float_t))
-    cdef float_t* to = <float_t*> out
     if components != 1 or (beside and beside.copy) or (
             not beside and lies_far(depth, lanes, pitch, sizeof(float_t))):
         tile[float_t, tall_t](
@@ -279,21 +278,23 @@ cdef void tall_tile(
     elif float_t is float:
         if beside:
             tall_floats(
-                panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch, to,
-                acc_pitch, accumulate, tiles, tile_step, AHEAD, wide, beside.ahead, beside.step)
+                panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch,
+                <float_t*> out, acc_pitch, accumulate, tiles, tile_step, AHEAD, wide,
+                beside.ahead, beside.step)
         else:
             tall_floats(
-                panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch, to,
-                acc_pitch, accumulate, tiles, tile_step, AHEAD, wide, NULL, 0)
+                panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch,
+                <float_t*> out, acc_pitch, accumulate, tiles, tile_step, AHEAD, wide, NULL, 0)
     else:
         if beside:
             tall_doubles(
-                panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch, to,
-                acc_pitch, accumulate, tiles, tile_step, AHEAD, wide, beside.ahead, beside.step)
+                panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch,
+                <float_t*> out, acc_pitch, accumulate, tiles, tile_step, AHEAD, wide,
+                beside.ahead, beside.step)
         else:
             tall_doubles(
-                panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch, to,
-                acc_pitch, accumulate, tiles, tile_step, AHEAD, wide, NULL, 0)
+                panel, tap_size, taps, rows, n_rows, lane_taps, lane_shift, at, depth, pitch,
+                <float_t*> out, acc_pitch, accumulate, tiles, tile_step, AHEAD, wide, NULL, 0)
 
 
 include "_kernels_convert.pxi"
