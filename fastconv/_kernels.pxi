@@ -267,7 +267,10 @@ cdef void tall_tile(
         Py_ssize_t depth, Py_ssize_t pitch, Py_ssize_t components, tall_t* out,
         Py_ssize_t acc_pitch, bint accumulate, Py_ssize_t tiles, Py_ssize_t tile_step,
         const Beside* beside) noexcept nogil:
-    """Tiles of these shapes, see _tall.pxd, or if something else is asked for by `tile`."""
+    """Tiles of these shapes by the loop of _tall.pxd.
+
+    By `tile` where they are complex, leave a copy or fetch rows of x ahead, which that has not.
+    """
     cdef bint wide = tall_t is Tile4x3
     cdef Py_ssize_t lanes = (2 + wide) * (4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(float_t))
     if components != 1 or (beside and beside.copy) or (

@@ -221,7 +221,7 @@ cdef inline bint pack_taps(
 
 cdef inline bint pack_column(
         const element_t* src, Py_ssize_t step, Py_ssize_t count, real_t* to) noexcept nogil:
-    """Numbers that follow each other in a panel."""
+    """Bring numbers to places that follow each other; whether one is Inf or NaN."""
     cdef Py_ssize_t m
     cdef bint bad = False
     if step == sizeof(element_t):
