@@ -28,6 +28,7 @@ def costs(layer: Layer, method: str, tasks: int, workers: int) -> list[int]:
     import numpy as np
 
     from fastconv import _columns, _direct, _isa
+    from fastconv._dtypes import TYPES
     from fastconv._problem import make_problem
 
     if method == "winograd":
@@ -35,7 +36,7 @@ def costs(layer: Layer, method: str, tasks: int, workers: int) -> list[int]:
     problem = make_problem(
         layer.x_shape, layer.w_shape, **layer.options, output_size=None, channel_axis=1)
     if method in ("col2im", "karatsuba"):
-        vector = _isa.tiles[np.dtype(layer.dtype).itemsize // 8][0]
+        vector = _isa.tiles[TYPES[np.dtype(layer.dtype).char].compute][0]
         return _columns.task_columns(problem, workers, vector, method == "karatsuba")
     plan = _direct.contiguous_plan(problem, np.dtype(layer.dtype), workers)
     return [

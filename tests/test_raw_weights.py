@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastconv
-from fastconv import _api, _columns, _problem
+from fastconv import _api, _columns, _isa, _problem
 
 
 def chosen(x, w, **arguments):
@@ -116,7 +116,8 @@ def test_col2im_needs_a_vector_of_columns():
         ((1, 130, 224), (130, 1, 1024), {"stride": 256},
          {1: [1024], 2: 4 * [192] + 2 * [128], 3: 5 * [192] + [64], 4: 8 * [128], 64: 64 * [64]}),
         ((1, 130, 224), (130, 1, 1024), {"stride": 1024},
-         {2: [240, 240, 144, 144, 48, 48, 48, 48, 32, 32], 16: 32 * [32], 64: 64 * [16]}),
+         {1: [1024], 2: [240, 240, 144, 144, 48, 48, 48, 48, 32, 32],
+          4: 4 * [96] + 8 * [48] + 8 * [32], 16: 32 * [32], 64: 64 * [16]}),
         # No two taps but those a whole stride apart meet, so dilation changes the phases.
         ((1, 130, 50), (130, 1, 256), {"stride": 96, "dilation": 2},
          {1: [256], 2: [176, 80], 64: [96, 80, 80]}),
@@ -127,7 +128,8 @@ def test_col2im_needs_a_vector_of_columns():
         ((1, 130, 50), (130, 256, 16), {"stride": 8},
          {1: [4096], 2: [1024, 1024, 512, 512] + 4 * [256], 4: 4 * [512] + 8 * [256],
           8: 16 * [256], 64: 64 * [64]}),
-        ((1, 130, 50), (130, 2, 16), {"stride": 8, "groups": 10}, {1: 10 * [32], 64: 10 * [32]}),
+        ((1, 130, 50), (130, 2, 16), {"stride": 8, "groups": 10},
+         {1: 10 * [32], 4: 10 * [32], 64: 10 * [32]}),
     ],
 )
 def test_columns_of_tasks(x, w, arguments, tasks):
@@ -137,6 +139,19 @@ def test_columns_of_tasks(x, w, arguments, tasks):
         x, w, options["stride"], 0, 0, None, options["dilation"], options["groups"], 1)
     for workers, columns in tasks.items():
         assert _columns.task_columns(problem, workers, 16, False) == columns
+    before = _isa.active
+    try:
+        for name in _isa.supported():
+            _isa.use(name)
+            for workers, columns in tasks.items():
+                plan = _api.explain(x, w, method="col2im", workers=workers, **arguments)
+                assert plan["workers"] == min(workers, plan["tasks"])
+                # Shorter vectors leave more pieces that still fill one.
+                assert plan["tasks"] >= len(columns)
+                if _isa.tiles[0][0] == 16:
+                    assert plan["tasks"] == len(columns)
+    finally:
+        _isa.use(before)
 
 
 @given(
