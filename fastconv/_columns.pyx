@@ -219,8 +219,8 @@ cdef void start_walk(
     walk.period = cut.period
     walk.turns = ceil_div(walk.length, walk.period)
     walk.runs = lead * walk.turns
-    walk.low = share_start(&cut.slices, slice) * cut.unit
-    walk.high = min(share_start(&cut.slices, slice + 1) * cut.unit, cut.n_phases)
+    walk.low = slice_start(cut, slice)
+    walk.high = slice_start(cut, slice + 1)
 
 
 cdef inline Py_ssize_t past_vector(const Columns* c, Py_ssize_t column) noexcept nogil:

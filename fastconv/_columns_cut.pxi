@@ -29,6 +29,11 @@ cdef Py_ssize_t share_start(const Shares* shares, Py_ssize_t number) noexcept no
     return at
 
 
+cdef Py_ssize_t slice_start(const Cut* cut, Py_ssize_t slice) noexcept nogil:
+    """The first phase of a slice; the one after the last begins at the end."""
+    return min(share_start(&cut.slices, slice) * cut.unit, cut.n_phases)
+
+
 cdef Shares share_out(
         Py_ssize_t total, Py_ssize_t workers, Py_ssize_t enough, Py_ssize_t whole,
         Py_ssize_t least) noexcept:
@@ -160,17 +165,15 @@ def task_columns(problem, Py_ssize_t workers, Py_ssize_t vector, bint karatsuba)
     """Columns of each task for at most `workers` threads, in the order in which they are taken."""
     cdef Cut cut
     cdef Py_ssize_t tasks = make_cut(problem, workers, vector, karatsuba, &cut)
-    cdef Py_ssize_t share, slice, phase, low, high, channels, taps, length = 1
+    cdef Py_ssize_t share, slice, phase, channels, taps, length = 1
     columns = []
     if cut.n_phases > 1:
         length = problem.kernel[cut.axis]
     for share in range(cut.channels.count):
         channels = share_start(&cut.channels, share + 1) - share_start(&cut.channels, share)
         for slice in range(cut.slices.count):
-            low = share_start(&cut.slices, slice) * cut.unit
-            high = min(share_start(&cut.slices, slice + 1) * cut.unit, cut.n_phases)
             taps = 0
-            for phase in range(low, high):
+            for phase in range(slice_start(&cut, slice), slice_start(&cut, slice + 1)):
                 taps += ceil_div(length - phase, cut.period)
             columns += [channels * taps * math.prod(problem.kernel) // length] * (
                 tasks // cut.channels.count // cut.slices.count)

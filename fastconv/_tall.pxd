@@ -85,7 +85,8 @@ cdef extern from *:
     const bint TALL_TILES "FASTCONV_TALL_TILES"
     # Tiles of real numbers, of three vectors if `wide`, see `tile_fn`; weights are fetched so many
     # numbers ahead. Unless `lines` is NULL, they ask for a line from lines[r] on with each number
-    # of rows[r], see `Beside`.
+    # of rows[r], see `Beside`. Calls are inlined: `wide`, and whether `lines` is NULL, have to be
+    # constants there.
     void tall_floats "fastconv_tall_floats"(
         const float* panel, Py_ssize_t tap_size, const Py_ssize_t* taps, const float** rows,
         Py_ssize_t n_rows, Py_ssize_t lane_taps, Py_ssize_t lane_shift, Py_ssize_t at,
