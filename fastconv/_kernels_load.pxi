@@ -223,16 +223,20 @@ cdef inline bint pack_column(
         const element_t* src, Py_ssize_t step, Py_ssize_t count, real_t* to) noexcept nogil:
     """Bring numbers to places that follow each other; whether one is Inf or NaN."""
     cdef Py_ssize_t m
+    cdef real_t value
     cdef bint bad = False
     if step == sizeof(element_t):
         for m in range(count):
             convert[element_t, real_t](src[m], &to[m])
+        for m in range(count):
+            bad |= to[m] - to[m] != 0
     else:
+        # What is stored number by number cannot be read again as a vector before it is written.
         for m in range(count):
             convert[element_t, real_t](
-                (<const element_t*> (<const char*> src + m * step))[0], &to[m])
-    for m in range(count):
-        bad |= to[m] - to[m] != 0
+                (<const element_t*> (<const char*> src + m * step))[0], &value)
+            bad |= value - value != 0
+            to[m] = value
     return bad
 
 
