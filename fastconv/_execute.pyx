@@ -15,8 +15,8 @@ from fastconv._stream cimport stream_fence
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
     LINE, MAX_AXES, MAX_WOVEN, PARTED, QUAD, SHARED, SHARED_BACK, TALL_VECTORS, Axis, KernelTable,
-    Load, Product, Run, Stencil, Store, class_first, class_size, log2_height, longer_phases,
-    one_row, panel_height, phase_taps, tile_vectors, uneven,
+    Load, Panel, Product, Run, Stencil, Store, class_first, class_size, log2_height,
+    longer_phases, one_row, panel_height, panel_of, phase_taps, tile_vectors, uneven,
 )
 
 cdef enum:

@@ -55,22 +55,6 @@ cdef void place_tap(
     place.rows = size * phases * n_co * g.components
 
 
-cdef struct Panel:
-    Py_ssize_t start, height
-
-
-cdef inline Panel panel_of(Py_ssize_t row, Py_ssize_t rows, Py_ssize_t tallest) noexcept nogil:
-    """The panel that a row is in: panels of the tallest tile, then of powers of two."""
-    cdef Panel panel
-    panel.height = tallest
-    panel.start = row // tallest * tallest
-    while panel.height > rows - panel.start:
-        panel.height >>= 1
-        if row >= panel.start + panel.height and panel.height <= rows - panel.start:
-            panel.start += panel.height
-    return panel
-
-
 cdef inline Py_ssize_t place_run(
         const Geometry* g, const TapPlace* place, Py_ssize_t co, Py_ssize_t ci,
         Run* run) noexcept nogil:

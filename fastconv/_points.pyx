@@ -19,9 +19,9 @@ from fastconv._plan cimport covers, make_axis
 from fastconv._stream cimport stream_fence
 from fastconv._team cimport team_barrier
 from fastconv._types cimport (
-    F11, F22, F23, F32, LARGE_RESULT, LINE, QUAD, TASKS_PER_WORKER, Axis, KernelTable, Load, Run,
-    Scheme, Store, class_first, class_size, largest_class, log2_height, one_row, panel_height,
-    tile_vectors,
+    F11, F22, F23, F32, LARGE_RESULT, LINE, QUAD, TASKS_PER_WORKER, Axis, KernelTable, Load,
+    Panel, Run, Scheme, Store, class_first, class_size, largest_class, log2_height, one_row,
+    panel_height, panel_of, tile_vectors,
 )
 
 cdef enum:

@@ -22,7 +22,7 @@ cdef void choose_scheme(Side* side) noexcept:
 
 cdef void lay_out(Call* c) noexcept:
     """Bytes of the parts of a worker's scratch."""
-    cdef Py_ssize_t lanes, width, neighbours
+    cdef Py_ssize_t lanes, width, neighbours, taps
     cdef Py_ssize_t rows = c.channels * largest_class(&c.rows.axis) * largest_class(&c.cols.axis)
     cdef Py_ssize_t columns = ceil_div(c.column_units, c.lane_blocks) * c.columns_unit
     lanes = round_up(columns * c.column_lanes, c.vector)
@@ -34,7 +34,9 @@ cdef void lay_out(Call* c) noexcept:
     # Some more, for the vectors that are read beyond the last window.
     c.input_bytes += 64
     # Weights are transformed in the place of products, those of some input channels at a time.
-    c.products_bytes = c.points * max(rows * lanes, input_channels(c) * c.height) * c.size
+    taps = c.channels * c.rows.axis.kernel * c.cols.axis.kernel
+    c.products_bytes = c.size * max(
+        c.points * rows * lanes, input_channels(c) * max(taps, c.points * c.height))
     c.products_bytes = round_up(c.products_bytes, 64)
     c.half_bytes = c.products_bytes
     # Some more, for the lanes that are read beyond the last output.

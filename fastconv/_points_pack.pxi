@@ -1,45 +1,78 @@
 # How weights become panels of transformed ones. Part of _points.pyx.
 
-cdef void pack_rows(
-        const Call* c, const Class* k, Py_ssize_t row, Py_ssize_t height, Py_ssize_t channels,
-        const char* w, Py_ssize_t n, char* dst) noexcept nogil:
-    """Transform the weights of one panel of rows, for n input channels from `w` on.
+cdef enum:
+    RUNS = 64                 # that are listed before they are packed
+
+cdef Py_ssize_t list_classes(
+        const Call* c, Py_ssize_t channels, Class* classes, Py_ssize_t* first) noexcept nogil:
+    """The classes of a unit and the first tap of each; how many classes there are."""
+    cdef Py_ssize_t n = c.rows.axis.n_classes * c.cols.axis.n_classes, number, at = 0
+    for number in range(n):
+        classes[number] = class_of(c, number, channels)
+        first[number] = at
+        at += classes[number].rows * classes[number].taps_row * classes[number].taps_col
+    return n
+
+
+cdef void bring_taps(
+        const Call* c, const Class* classes, const Py_ssize_t* first, Py_ssize_t channels,
+        const char* w, Py_ssize_t n) noexcept nogil:
+    """Bring the weights of a unit to panels in the place of products, for n input channels.
+
+    Each panel has [tap of rows][tap of columns][input channel][row]. Taps follow each other as
+    they do in the kernel, for neighbours are packed together.
+    """
+    cdef Run runs[RUNS]
+    cdef Run* run
+    cdef const Axis* a = &c.rows.axis
+    cdef const Axis* b = &c.cols.axis
+    cdef const Class* k
+    cdef Py_ssize_t channel = 0, stop, t, u, number, phase, tap, row, end, n_runs = 0
+    cdef Panel panel
+    while channel < channels:
+        stop = min(channel + c.height, channels)
+        for t in range(a.kernel):
+            for u in range(b.kernel):
+                number = (t % a.period >= class_size(a, 0)) * b.n_classes
+                number += u % b.period >= class_size(b, 0)
+                k = &classes[number]
+                phase = (t % a.period - k.first_row) * k.size_col + u % b.period - k.first_col
+                tap = t // a.period * k.taps_col + u // b.period
+                row, end = phase * channels + channel, phase * channels + stop
+                while row < end:
+                    panel = panel_of(row, k.rows, c.height)
+                    run = &runs[n_runs]
+                    run.src = (row - phase * channels) * c.w_out + t * c.w_rows + u * c.w_cols
+                    run.src_step = c.w_out
+                    run.dst = row - panel.start + n * (
+                        first[number] + panel.start * k.taps_row * k.taps_col + tap * panel.height)
+                    run.dst_step = 1
+                    run.height = panel.height
+                    run.count = min(end, panel.start + panel.height) - row
+                    row += run.count
+                    n_runs += 1
+                    if n_runs == RUNS:
+                        c.k.pack[c.code](w, c.w_in, n, 1, runs, n_runs, c.products)
+                        n_runs = 0
+        channel = stop
+    if n_runs:
+        c.k.pack[c.code](w, c.w_in, n, 1, runs, n_runs, c.products)
+
+
+cdef void transform_panel(
+        const Call* c, const Class* k, const char* taps, Py_ssize_t numbers,
+        char* dst) noexcept nogil:
+    """Transform one panel of so many numbers of each tap.
 
     `dst` is where they go at the class's first point.
     """
-    cdef Run runs[9 * 8]
-    cdef Run* run
-    cdef Py_ssize_t i, j, done, count, phase, n_runs = 0, numbers = n * height
-    cdef Py_ssize_t line = k.taps_col * numbers, p
-    cdef Py_ssize_t point_step = point_numbers(c, k)
+    cdef Py_ssize_t line = k.taps_col * numbers, p, point_step = point_numbers(c, k)
     cdef Py_ssize_t row_points = c.cols.points - k.short_col
-    cdef char* taps = c.products
-    cdef char* half = c.half
-    for i in range(k.taps_row):
-        for j in range(k.taps_col):
-            done = 0
-            while done < height:
-                phase = (row + done) // channels
-                count = min(height - done, channels - (row + done) % channels)
-                run = &runs[n_runs]
-                run.src = (
-                    (row + done) % channels * c.w_out
-                    + (k.first_row + phase // k.size_col + i * c.rows.axis.period) * c.w_rows
-                    + (k.first_col + phase % k.size_col + j * c.cols.axis.period) * c.w_cols
-                )
-                run.src_step = c.w_out
-                run.dst = (i * k.taps_col + j) * numbers + done
-                run.dst_step = 1
-                run.height = height
-                run.count = count
-                n_runs += 1
-                done += count
-    c.k.pack[c.code](w, c.w_in, n, 1, runs, n_runs, taps)
-    if c.rows.scheme == F11:
-        half = taps
-    else:
+    cdef const char* half = taps
+    if c.rows.scheme != F11:
+        half = c.half
         c.k.transform_filter[c.compute](
-            c.rows.scheme, k.short_row, taps, line, line, half, line)
+            c.rows.scheme, k.short_row, taps, line, line, c.half, line)
     for p in range(k.short_row, c.rows.points):
         # A shorter phase has no first point, and none is written.
         c.k.transform_filter[c.compute](
@@ -57,21 +90,27 @@ cdef void pack_task(const Call* c, Py_ssize_t block, Py_ssize_t task) noexcept n
     cdef Py_ssize_t channel = unit * c.channels, channels = min(c.channels, c.c_out - channel)
     cdef Py_ssize_t ci = part * PACK_CHANNELS, stop = min(ci + PACK_CHANNELS, c.c_in)
     cdef Py_ssize_t n, number, row, height
-    cdef const char* w
+    cdef Py_ssize_t first[4]
+    cdef const char* taps
     cdef char* to
-    cdef Class k
+    cdef const Class* k
+    cdef Class classes[4]
+    cdef Py_ssize_t n_classes = list_classes(c, channels, classes, first)
     while ci < stop:
         n = min(input_channels(c), stop - ci)
-        w = c.w + (group * c.c_in + ci) * c.w_in + channel * c.w_out
+        bring_taps(
+            c, classes, first, channels,
+            c.w + (group * c.c_in + ci) * c.w_in + channel * c.w_out, n)
         to = c.packed + task // parts * c.unit_numbers * c.size
-        for number in range(c.rows.axis.n_classes * c.cols.axis.n_classes):
-            k = class_of(c, number, channels)
+        for number in range(n_classes):
+            k = &classes[number]
             row = 0
             while row < k.rows:
                 height = panel_height(c.height, k.rows - row)
-                pack_rows(
-                    c, &k, row, height, channels, w, n,
-                    to + (row * c.c_in + ci * height) * c.size)
+                taps = c.products + (
+                    first[number] + row * k.taps_row * k.taps_col) * n * c.size
+                transform_panel(
+                    c, k, taps, n * height, to + (row * c.c_in + ci * height) * c.size)
                 row += height
-            to += k.points * point_numbers(c, &k) * c.size
+            to += k.points * point_numbers(c, k) * c.size
         ci += n

@@ -372,6 +372,22 @@ cdef inline Py_ssize_t panel_height(Py_ssize_t tallest, Py_ssize_t rows) noexcep
     return tallest
 
 
+cdef struct Panel:
+    Py_ssize_t start, height
+
+
+cdef inline Panel panel_of(Py_ssize_t row, Py_ssize_t rows, Py_ssize_t tallest) noexcept nogil:
+    """The panel that a row is in: panels of the tallest tile, then of powers of two."""
+    cdef Panel panel
+    panel.height = tallest
+    panel.start = row // tallest * tallest
+    while panel.height > rows - panel.start:
+        panel.height >>= 1
+        if row >= panel.start + panel.height and panel.height <= rows - panel.start:
+            panel.start += panel.height
+    return panel
+
+
 cdef inline Py_ssize_t tile_vectors(
         Py_ssize_t lanes, Py_ssize_t vector, Py_ssize_t widest, Py_ssize_t tallest) noexcept nogil:
     """Vectors of the next tile when `lanes` are left.
