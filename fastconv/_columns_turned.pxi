@@ -55,7 +55,7 @@ cdef Columns read_turned(
     load.lane_step = c.y_step[c.rank - 1]
     load.channels, load.components, load.rows = turned.channels, 1, 1
     load.before, load.n, load.width = 0, turned.length, turned.length
-    load.pitch, load.slot = turned.pitch, 0
+    load.pitch, load.slot, load.goes_on = turned.pitch, 0, False
     c.k.load[c.code](turned.y, rows, &load)
     for a in range(c.rank - 1, -1, -1):
         mine.y_step[a] = step

@@ -43,6 +43,7 @@ cdef void relay_lanes(
     a.n = a.width = n
     a.rows = 1
     a.row_step = a.slot = a.before = 0
+    a.goes_on = False
     if relays_pixels(g):
         pixels = pixels_of(g, axes)
         a.channels, a.components = g.c_in, g.components
@@ -147,6 +148,7 @@ cdef void load_rows(
     a.before = start - (p.lane_lo - g.lane.span)
     a.n = min(g.lane.n_in, p.lane_hi) - start
     a.width = g.pitch
+    a.goes_on = False
     if g.flat:
         combination_step = slot_step
         slot_step = g.row_pitch

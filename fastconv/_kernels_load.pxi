@@ -20,11 +20,15 @@ cdef inline void load_channels(
             first = load.channels - 4
         # The next channels of these lanes, or the next lanes: a row crosses pages, where the
         # hardware starts anew.
-        ahead = m * size if first + m < load.channels else QUAD * lane_step - first * size
+        ahead = m * size
+        if first + m == load.channels and not load.goes_on:
+            ahead = QUAD * lane_step - first * size
         for u in range(QUAD):
             from_ = <const element_t*> (<const char*> (src + first) + u * lane_step)
+            # They seldom begin where a line does.
             for c in range((m * size + LINE - 1) // LINE):
                 prefetch_far(<const char*> from_ + ahead + c * LINE)
+            prefetch_far(<const char*> (from_ + m) + ahead - 1)
             for c in range(0, m, 4):
                 memcpy(&quads[QUAD * c + 4 * u], from_ + c, 4 * sizeof(element_t))
         for c in range(0, m, 4):

@@ -61,6 +61,7 @@ cdef void load_segment(
         if high > low:
             dealt = c.input + low * row_step * c.size
             load.channels, load.slot = n, row_step
+            load.goes_on = ci + n < stop
             # Before they are dealt out, rows stand where what is transformed goes afterwards.
             c.k.load[c.code](x + ci * c.x_channel, half if parts > 1 else dealt, &load)
             if parts > 1:
@@ -123,6 +124,7 @@ cdef void relay_row(
     load.row_step = load.component_step = load.slot = load.before = 0
     load.lane_step, load.width = c.x_image, IMAGES
     load.components = load.rows = 1
+    load.goes_on = False
     for block in range(c.image_blocks):
         dst = relaid_at(c, group, row, block, ci)
         if at < 0 or at >= a.n_in:

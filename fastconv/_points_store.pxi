@@ -57,6 +57,9 @@ cdef void store_pixels(
         Py_ssize_t n_sources, Py_ssize_t first, Py_ssize_t stop, char* y) noexcept nogil:
     """Positions [first, stop) of a row whose channels are neighbours."""
     cdef Py_ssize_t j, channel, low, high, n = s.n * c.cols.axis.shift * c.woven
+    cdef Py_ssize_t pitch = lanes * c.woven * c.size
+    cdef const void** sources = c.sources + n_sources
+    cdef const char* source
     cdef Store store = one_row()
     store.n_sources = channels
     store.bias_mask = -1
@@ -64,14 +67,14 @@ cdef void store_pixels(
     store.lane_step = n_sources * c.cols.axis.y_step
     store.source_step = c.size
     for j in range(n_sources):
+        source = <const char*> c.sources[j]
         for channel in range(channels):
-            c.sources[n_sources + channel] = (
-                <const char*> c.sources[j] + channel * lanes * c.woven * c.size)
+            sources[channel] = source + channel * pitch
         low = clip(ceil_div(first - j, n_sources), 0, n)
         high = clip(ceil_div(stop - j, n_sources), low, n)
         store.at, store.n = low, high - low
         c.k.store[c.code](
-            c.sources + n_sources, bias, y + (low * n_sources + j) * c.cols.axis.y_step, &store)
+            sources, bias, y + (low * n_sources + j) * c.cols.axis.y_step, &store)
 
 
 cdef void store_segment(
