@@ -1,7 +1,8 @@
 # Tiles of four rows and two or three vectors where there are 16 registers of 32 bytes: 12 sums,
-# three vectors of x and one of weights. Four numbers of x at a time take 20 instructions each, and
-# a plain loop 24, which counts where a core is shared; but of an array of sums GCC spills some
-# then, and of named ones as well if it moves loads to other rows.
+# three vectors of x and one of weights. Two numbers of x at a time take 20 instructions each, and a
+# plain loop 24, which counts where a core is shared; but of an array of sums GCC spills some then.
+# Empty instructions that ask for vectors in registers keep it from moving loads to other rows, from
+# reading x again for each row, and from sums that change their register.
 
 cdef extern from *:
     """
@@ -20,10 +21,11 @@ cdef extern from *:
         FASTCONV_AT(out + m * out_pitch + lanes) = c##m##1; \\
         if (wide) FASTCONV_AT(out + m * out_pitch + 2 * lanes) = c##m##2;
     #define FASTCONV_ADD(m) \\
-        c##m##0 += a[m] * x0; \\
-        c##m##1 += a[m] * x1; \\
-        if (wide) c##m##2 += a[m] * x2; \\
-        __asm__ volatile("");
+        w = a[m] - (vector) {0}; \\
+        c##m##0 += w * x0; \\
+        c##m##1 += w * x1; \\
+        if (wide) c##m##2 += w * x2; \\
+        __asm__ volatile("" : : "x"(w));
     #define FASTCONV_STEP \\
         if (lines) { \\
             __builtin_prefetch(line, 0, 2); \\
@@ -32,7 +34,10 @@ cdef extern from *:
         x0 = FASTCONV_AT(b); \\
         x1 = FASTCONV_AT(b + lanes); \\
         if (wide) x2 = FASTCONV_AT(b + 2 * lanes); \\
+        __asm__("" : "+x"(x0), "+x"(x1)); \\
+        if (wide) __asm__("" : "+x"(x2)); \\
         FASTCONV_ROWS(FASTCONV_ADD) \\
+        __asm__ volatile("" : : "x"(x0), "x"(x1), "x"(x2)); \\
         a += 4; \\
         b += pitch;
     #define FASTCONV_TALL(name, number) \\
@@ -45,8 +50,8 @@ cdef extern from *:
                 Py_ssize_t line_step) { \\
             typedef number vector __attribute__((vector_size(32))); \\
             typedef vector vectors __attribute__((aligned(sizeof(number)), may_alias)); \\
-            enum { lanes = 32 / sizeof(number), in_line = 64 / sizeof(number) }; \\
-            vector x0, x1, x2 = {0}; \\
+            enum { lanes = 32 / sizeof(number) }; \\
+            vector w, x0, x1, x2 = {0}; \\
             FASTCONV_ROWS(FASTCONV_SUMS) \\
             for (; tiles > 0; tiles--, at += tile_step, out += (2 + wide) * lanes) { \\
                 if (accumulate) { \\
@@ -60,12 +65,11 @@ cdef extern from *:
                         const number *a = panel + (taps[r] * lane_taps + t) * tap_size; \\
                         const number *b = rows[r] + at - t * lane_shift; \\
                         Py_ssize_t left = depth; \\
-                        for (; left >= 4; left -= 4) { \\
-                            for (int i = 0; i < 16; i += in_line) \\
-                                __builtin_prefetch(a + ahead + i); \\
-                            FASTCONV_STEP FASTCONV_STEP FASTCONV_STEP FASTCONV_STEP \\
+                        for (; left >= 2; left -= 2) { \\
+                            __builtin_prefetch(a + ahead); \\
+                            FASTCONV_STEP FASTCONV_STEP \\
                         } \\
-                        for (; left > 0; left--) { \\
+                        if (left) { \\
                             FASTCONV_STEP \\
                         } \\
                     } \\
