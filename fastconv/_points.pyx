@@ -41,22 +41,6 @@ cdef enum:
 
 cdef Py_ssize_t LARGEST = 1 << 60
 
-# What the steps around the products take, in multiply-adds of a tile, see `_direct.py`.
-cdef enum:
-    WEIGHT_WORK = 35          # a weight that is read
-    POINT_WORK = 12           # a transformed weight
-    WINDOW_WORK = 11          # a number of a transformed window, with reading x
-    PRODUCT_WORK = 7          # a number that is brought back
-    RESULT_WORK = 20          # a number that is stored
-    LINE_WORK = 1400          # an input channel of a line of tiles
-    STORE_WORK = 400          # a row of the result that a line of tiles is part of
-    CALL_WORK = 1 << 20       # the call, and each group
-    # ... and where lanes are images, instead of windows, products, results and lines:
-    RELAID_WORK = 32          # a number of the copy of x, and its part of the windows
-    BROUGHT_WORK = 30         # a number that is brought back
-    SPREAD_WORK = 41          # a number that is stored
-
-
 # One axis, and how its phases are computed.
 cdef struct Side:
     Axis axis
@@ -147,6 +131,7 @@ cdef Py_ssize_t numbers_of_unit(const Call* c, Py_ssize_t channels) noexcept:
 
 
 include "_points_cut.pxi"
+include "_points_work.pxi"
 include "_points_pack.pxi"
 include "_points_load.pxi"
 include "_points_store.pxi"
@@ -469,29 +454,7 @@ cdef class Points:
     @property
     def work(self):
         """How long a call takes, in the time of a multiply-add."""
-        cdef Call* c = &self.c
-        cdef double lanes = round_up(c.columns * c.column_lanes, c.vector)
-        cdef double lines = c.images * c.lines, rows = 0, shared, results
-        cdef Py_ssize_t number
-        cdef Class k
-        for number in range(c.rows.axis.n_classes * c.cols.axis.n_classes):
-            k = class_of(c, number, 1)
-            rows += k.points * k.rows
-        rows *= c.c_out
-        shared = CALL_WORK * (1 + c.groups) + c.groups * c.c_in * (
-            lanes * rows + POINT_WORK * rows
-            + WEIGHT_WORK * <double> c.c_out * c.rows.axis.kernel * c.cols.axis.kernel)
-        results = <double> c.images * c.groups * c.c_out * c.rows.axis.n_out * c.cols.axis.n_out
-        if c.by_batch:
-            return (
-                shared + BROUGHT_WORK * c.groups * rows * lanes
-                + RELAID_WORK * <double> (self.relaid_bytes // c.size) + SPREAD_WORK * results
-            )
-        return shared + RESULT_WORK * results + c.groups * (
-            c.c_in * (WINDOW_WORK * lanes * c.points + LINE_WORK * lines)
-            + PRODUCT_WORK * rows * lanes
-            + STORE_WORK * c.c_out * lines * c.rows.outputs * c.rows.axis.n_phases
-        )
+        return work_of(&self.c)
 
     @property
     def tasks(self):
