@@ -25,9 +25,9 @@ cdef inline void load_channels(
             ahead = QUAD * lane_step - first * size
         for u in range(QUAD):
             from_ = <const element_t*> (<const char*> (src + first) + u * lane_step)
-            # They seldom begin where a line does.
             for c in range((m * size + LINE - 1) // LINE):
                 prefetch_far(<const char*> from_ + ahead + c * LINE)
+            # They seldom begin where a line does, so they end in one more.
             prefetch_far(<const char*> (from_ + m) + ahead - 1)
             for c in range(0, m, 4):
                 memcpy(&quads[QUAD * c + 4 * u], from_ + c, 4 * sizeof(element_t))

@@ -87,7 +87,7 @@ cdef struct Call:
     Py_ssize_t windows_bytes, input_bytes, products_bytes, half_bytes, results_bytes, list_bytes
     char* windows                    # [point][input channel][lane]
     char* input                      # [row][channel][part][column], then points instead of rows
-    char* products                   # [point][row][lane]
+    char* products                   # [point][row][lane], or a unit's weights, see `bring_taps`
     char* half                       # [output of rows][point of columns][row][lane]
     char* results                    # [class][output][row][lane], or woven: fewer, longer outputs
     const void** sources
@@ -490,9 +490,7 @@ cdef class Points:
     @property
     def relaid_bytes(self):
         """Bytes of the copy of x with images innermost."""
-        cdef Call* c = &self.c
-        return (
-            c.groups * c.c_in * c.relaid_rows * c.image_blocks * c.relaid_cols * IMAGES * c.size)
+        return relaid_numbers(&self.c) * self.c.size
 
     @property
     def worker_bytes(self):

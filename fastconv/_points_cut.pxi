@@ -33,12 +33,12 @@ cdef void lay_out(Call* c) noexcept:
     c.input_bytes = round_up(2 * c.rows.points * input_channels(c) * width * c.size, 64)
     # Some more, for the vectors that are read beyond the last window.
     c.input_bytes += 64
-    # Weights are transformed in the place of products, those of some input channels at a time.
+    # Weights of a unit are brought to the place of products, those of some input channels at a
+    # time, and those of one panel transformed along the rows to `half`.
     taps = c.channels * c.rows.axis.kernel * c.cols.axis.kernel
-    c.products_bytes = c.size * max(
-        c.points * rows * lanes, input_channels(c) * max(taps, c.points * c.height))
-    c.products_bytes = round_up(c.products_bytes, 64)
-    c.half_bytes = c.products_bytes
+    c.half_bytes = c.points * max(rows * lanes, input_channels(c) * c.height) * c.size
+    c.half_bytes = round_up(c.half_bytes, 64)
+    c.products_bytes = max(c.half_bytes, round_up(input_channels(c) * taps * c.size, 64))
     # Some more, for the lanes that are read beyond the last output.
     c.results_bytes = round_up(
         (c.phases * c.channels * c.outputs * lanes + QUAD) * c.size, 64)
@@ -56,6 +56,11 @@ cdef Py_ssize_t scratch_of(const Call* c) noexcept:
         PAD + c.input_bytes + c.products_bytes + c.half_bytes + c.results_bytes + c.list_bytes
         + (0 if c.sharing else c.windows_bytes)
     )
+
+
+cdef Py_ssize_t relaid_numbers(const Call* c) noexcept:
+    """Numbers of the copy of x with images innermost."""
+    return c.groups * c.c_in * c.relaid_rows * c.image_blocks * c.relaid_cols * IMAGES
 
 
 cdef void cut_units(Call* c, Py_ssize_t limit, Py_ssize_t workers) noexcept:

@@ -2,25 +2,26 @@
 
 cdef enum:
     RUNS = 64                 # that are listed before they are packed
+    MAX_CLASSES = 4           # two of each axis
 
 cdef Py_ssize_t list_classes(
-        const Call* c, Py_ssize_t channels, Class* classes, Py_ssize_t* first) noexcept nogil:
-    """The classes of a unit and the first tap of each; how many classes there are."""
+        const Call* c, Py_ssize_t channels, Class* classes, Py_ssize_t* before) noexcept nogil:
+    """The classes of a unit, and the weights of an input channel before each; how many classes."""
     cdef Py_ssize_t n = c.rows.axis.n_classes * c.cols.axis.n_classes, number, at = 0
     for number in range(n):
         classes[number] = class_of(c, number, channels)
-        first[number] = at
+        before[number] = at
         at += classes[number].rows * classes[number].taps_row * classes[number].taps_col
     return n
 
 
 cdef void bring_taps(
-        const Call* c, const Class* classes, const Py_ssize_t* first, Py_ssize_t channels,
+        const Call* c, const Class* classes, const Py_ssize_t* before, Py_ssize_t channels,
         const char* w, Py_ssize_t n) noexcept nogil:
     """Bring the weights of a unit to panels in the place of products, for n input channels.
 
     Each panel has [tap of rows][tap of columns][input channel][row]. Taps follow each other as
-    they do in the kernel, for neighbours are packed together.
+    they do in the kernel: four neighbours that fill panels are packed together.
     """
     cdef Run runs[RUNS]
     cdef Run* run
@@ -45,7 +46,7 @@ cdef void bring_taps(
                     run.src = (row - phase * channels) * c.w_out + t * c.w_rows + u * c.w_cols
                     run.src_step = c.w_out
                     run.dst = row - panel.start + n * (
-                        first[number] + panel.start * k.taps_row * k.taps_col + tap * panel.height)
+                        before[number] + panel.start * k.taps_row * k.taps_col + tap * panel.height)
                     run.dst_step = 1
                     run.height = panel.height
                     run.count = min(end, panel.start + panel.height) - row
@@ -90,16 +91,16 @@ cdef void pack_task(const Call* c, Py_ssize_t block, Py_ssize_t task) noexcept n
     cdef Py_ssize_t channel = unit * c.channels, channels = min(c.channels, c.c_out - channel)
     cdef Py_ssize_t ci = part * PACK_CHANNELS, stop = min(ci + PACK_CHANNELS, c.c_in)
     cdef Py_ssize_t n, number, row, height
-    cdef Py_ssize_t first[4]
+    cdef Py_ssize_t before[MAX_CLASSES]
     cdef const char* taps
     cdef char* to
     cdef const Class* k
-    cdef Class classes[4]
-    cdef Py_ssize_t n_classes = list_classes(c, channels, classes, first)
+    cdef Class classes[MAX_CLASSES]
+    cdef Py_ssize_t n_classes = list_classes(c, channels, classes, before)
     while ci < stop:
         n = min(input_channels(c), stop - ci)
         bring_taps(
-            c, classes, first, channels,
+            c, classes, before, channels,
             c.w + (group * c.c_in + ci) * c.w_in + channel * c.w_out, n)
         to = c.packed + task // parts * c.unit_numbers * c.size
         for number in range(n_classes):
@@ -108,7 +109,7 @@ cdef void pack_task(const Call* c, Py_ssize_t block, Py_ssize_t task) noexcept n
             while row < k.rows:
                 height = panel_height(c.height, k.rows - row)
                 taps = c.products + (
-                    first[number] + row * k.taps_row * k.taps_col) * n * c.size
+                    before[number] + row * k.taps_row * k.taps_col) * n * c.size
                 transform_panel(
                     c, k, taps, n * height, to + (row * c.c_in + ci * height) * c.size)
                 row += height

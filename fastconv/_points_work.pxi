@@ -19,7 +19,7 @@ cdef enum:
 cdef double work_of(const Call* c) noexcept:
     """How long a call takes, in the time of a multiply-add."""
     cdef double lanes = round_up(c.columns * c.column_lanes, c.vector)
-    cdef double lines = c.images * c.lines, rows = 0, shared, results, relaid
+    cdef double lines = c.images * c.lines, rows = 0, shared, results
     cdef Py_ssize_t number
     cdef Class k
     for number in range(c.rows.axis.n_classes * c.cols.axis.n_classes):
@@ -31,10 +31,9 @@ cdef double work_of(const Call* c) noexcept:
         + WEIGHT_WORK * <double> c.c_out * c.rows.axis.kernel * c.cols.axis.kernel)
     results = <double> c.images * c.groups * c.c_out * c.rows.axis.n_out * c.cols.axis.n_out
     if c.by_batch:
-        relaid = <double> c.groups * c.c_in * c.relaid_rows * c.relaid_cols
         return (
             shared + BROUGHT_WORK * c.groups * rows * lanes
-            + RELAID_WORK * relaid * c.image_blocks * IMAGES + SPREAD_WORK * results
+            + RELAID_WORK * <double> relaid_numbers(c) + SPREAD_WORK * results
         )
     return shared + RESULT_WORK * results + c.groups * (
         c.c_in * (WINDOW_WORK * lanes * c.points + LINE_WORK * lines)

@@ -1,8 +1,9 @@
 # Tiles of four rows and two or three vectors where there are 16 registers of 32 bytes: 12 sums,
 # three vectors of x and one of weights. Two numbers of x at a time take 20 instructions each, and a
 # plain loop 24, which counts where a core is shared; but of an array of sums GCC spills some then.
-# Empty instructions that ask for vectors in registers keep it from moving loads to other rows, from
-# reading x again for each row, and from sums that change their register.
+# Empty instructions keep it from that: what they are given is in a register until then. After the
+# loads they keep x from being read again for each row; after each row the loads of the next one from
+# coming before, and, like those at the end, a factor's register from being taken for a sum.
 
 cdef extern from *:
     """

@@ -61,7 +61,7 @@ cdef struct Load:
     Py_ssize_t before, n, width      # zeros, elements, and how many numbers with zeros behind them
     Py_ssize_t pitch                 # of dst: from a component to the next, channels following
     Py_ssize_t slot                  # of dst: from a row to the next
-    bint goes_on                     # the next channels of the same rows are loaded afterwards
+    bint goes_on                     # ask ahead for the next channels, not for the next lanes
 
 ctypedef void (*load_fn)(const char* src, void* dst, const Load* load) noexcept nogil
 
