@@ -52,14 +52,22 @@ cdef inline Py_ssize_t rows_together(const Call* c) noexcept nogil:
     return c.rows.outputs * a.n_phases
 
 
+cdef inline void list_channels(
+        const void** sources, const char* first, Py_ssize_t channels,
+        Py_ssize_t pitch) noexcept nogil:
+    """The rows of a unit's channels, which are `pitch` bytes apart."""
+    cdef Py_ssize_t channel
+    for channel in range(channels):
+        sources[channel] = first + channel * pitch
+
+
 cdef void store_pixels(
         const Call* c, const Segment* s, const char* bias, Py_ssize_t channels, Py_ssize_t lanes,
         Py_ssize_t n_sources, Py_ssize_t first, Py_ssize_t stop, char* y) noexcept nogil:
     """Positions [first, stop) of a row whose channels are neighbours."""
-    cdef Py_ssize_t j, channel, low, high, n = s.n * c.cols.axis.shift * c.woven
+    cdef Py_ssize_t j, low, high, n = s.n * c.cols.axis.shift * c.woven
     cdef Py_ssize_t pitch = lanes * c.woven * c.size
     cdef const void** sources = c.sources + n_sources
-    cdef const char* source
     cdef Store store = one_row()
     store.n_sources = channels
     store.bias_mask = -1
@@ -67,9 +75,7 @@ cdef void store_pixels(
     store.lane_step = n_sources * c.cols.axis.y_step
     store.source_step = c.size
     for j in range(n_sources):
-        source = <const char*> c.sources[j]
-        for channel in range(channels):
-            sources[channel] = source + channel * pitch
+        list_channels(sources, <const char*> c.sources[j], channels, pitch)
         low = clip(ceil_div(first - j, n_sources), 0, n)
         high = clip(ceil_div(stop - j, n_sources), low, n)
         store.at, store.n = low, high - low
@@ -127,7 +133,7 @@ cdef void store_images(
     """Store all results of one segment whose lanes are images."""
     cdef const Axis* a = &c.rows.axis
     cdef const Axis* b = &c.cols.axis
-    cdef Py_ssize_t width = c.cols.outputs * b.stride, i, phase, row, j, n, channel, place
+    cdef Py_ssize_t width = c.cols.outputs * b.stride, i, phase, row, j, n, place
     cdef Py_ssize_t col = (b.q_lo + s.column * c.cols.outputs) * b.stride - b.crop
     cdef Py_ssize_t first = max(0, -col), stop = min(s.n * width, b.n_out - col)
     cdef const char* bias = c.bias + channel_0 * c.size
@@ -164,8 +170,7 @@ cdef void store_images(
                     lanes,
                 ) + (s.lane + j // width * IMAGES) * c.size
                 if c.by_channel:
-                    for channel in range(channels):
-                        c.sources[channel] = source + channel * lanes * c.size
+                    list_channels(c.sources, source, channels, lanes * c.size)
                     c.k.store[c.code](c.sources, bias, y, &store)
                     y += b.y_step
                 else:

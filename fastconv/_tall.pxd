@@ -2,8 +2,8 @@
 # three vectors of x and one of weights. Two numbers of x at a time take 20 instructions each, and a
 # plain loop 24, which counts where a core is shared; but of an array of sums GCC spills some then.
 # Empty instructions keep it from that: what they are given is in a register until then. After the
-# loads they keep x from being read again for each row; after each row the loads of the next one from
-# coming before, and, like those at the end, a factor's register from being taken for a sum.
+# loads they keep x from being read again for each row; after each row the loads of the next one
+# from coming before, and, like those at the end, a factor's register from being taken for a sum.
 
 cdef extern from *:
     """
