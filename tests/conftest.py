@@ -19,6 +19,8 @@ if not any((ROOT / "fastconv").glob("_execute*.so")) and not any(
 ):
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 
+from instruction_sets import using  # noqa: E402
+
 import fastconv  # noqa: E402
 from fastconv import _isa  # noqa: E402
 
@@ -30,10 +32,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 @pytest.fixture(params=_isa.supported())
 def isa(request):
     """Run the test once with each instruction set that was built and that the CPU has."""
-    before = _isa.active
-    _isa.use(request.param)
-    yield request.param
-    _isa.use(before)
+    with using(request.param):
+        yield request.param
 
 
 @pytest.fixture

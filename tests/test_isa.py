@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from cases import BY_ID, LAYERS
+from instruction_sets import using
 
 import fastconv
 from fastconv import _isa
@@ -82,14 +83,10 @@ def test_sets_agree(case, dtype):
         np.abs(x).astype("float64"), np.abs(w).astype("float64"), **case.arguments
     )
     terms = fastconv.conv_transpose(np.ones(case.x), np.ones(case.w), **case.arguments)
-    before = _isa.active
     results = []
-    try:
-        for name in _isa.supported():
-            _isa.use(name)
+    for name in _isa.supported():
+        with using(name):
             results.append(fastconv.conv_transpose(x, w, **case.arguments, method="direct"))
-    finally:
-        _isa.use(before)
     sum_eps = np.finfo("float32" if dtype == "float16" else dtype).eps
     factor = 2 * math.sqrt(2) if kind.kind == "c" else 1.0
     bound = 2 * factor * (terms + 2) * sum_eps * scale

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from instruction_sets import using
 
 import fastconv
 from fastconv import _api, _columns, _isa, _problem
@@ -139,10 +140,8 @@ def test_columns_of_tasks(x, w, arguments, tasks):
         x, w, options["stride"], 0, 0, None, options["dilation"], options["groups"], 1)
     for workers, columns in tasks.items():
         assert _columns.task_columns(problem, workers, 16, False) == columns
-    before = _isa.active
-    try:
-        for name in _isa.supported():
-            _isa.use(name)
+    for name in _isa.supported():
+        with using(name):
             for workers, columns in tasks.items():
                 plan = _api.explain(x, w, method="col2im", workers=workers, **arguments)
                 assert plan["workers"] == min(workers, plan["tasks"])
@@ -150,8 +149,6 @@ def test_columns_of_tasks(x, w, arguments, tasks):
                 assert plan["tasks"] >= len(columns)
                 if _isa.tiles[0][0] == 16:
                     assert plan["tasks"] == len(columns)
-    finally:
-        _isa.use(before)
 
 
 @given(

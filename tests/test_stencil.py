@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import numpy as np
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from instruction_sets import using
 from oracle import plan_strides
 
 import fastconv
@@ -289,17 +288,6 @@ def test_exact_with_channels_last(
     groups, c_out = (channels, 1) if grouped else (1, channels)
     with using(isa):
         check_exact(case, images, groups, c_in, c_out, dtype, workers, biased, seed, True)
-
-
-@contextlib.contextmanager
-def using(isa):
-    """The kernels of one instruction set."""
-    before = _isa.active
-    _isa.use(isa)
-    try:
-        yield
-    finally:
-        _isa.use(before)
 
 
 def check_exact(case, images, groups, c_in, c_out, dtype, workers, biased, seed, last):
