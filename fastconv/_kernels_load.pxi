@@ -244,10 +244,27 @@ cdef inline bint pack_column(
     return bad
 
 
+cdef inline bint pack_singles(
+        const element_t* src, Py_ssize_t channel_step, Py_ssize_t first, Py_ssize_t stop,
+        const Run* runs, Py_ssize_t n, real_t* dst) noexcept nogil:
+    """Runs of one number each, for some channels; whether one is Inf or NaN."""
+    cdef Py_ssize_t i, r
+    cdef real_t value
+    cdef bint bad = False
+    for i in range(first, stop):
+        for r in range(n):
+            convert[element_t, real_t](
+                (<const element_t*> (<const char*> src + i * channel_step + runs[r].src))[0],
+                &value)
+            bad |= value - value != 0
+            dst[runs[r].dst + i * runs[r].height] = value
+    return bad
+
+
 cdef bint pack(
         const element_t* src, Py_ssize_t channel_step, Py_ssize_t channels, Py_ssize_t components,
         const Run* runs, Py_ssize_t n_runs, real_t* dst) noexcept nogil:
-    cdef Py_ssize_t size = sizeof(element_t), i, i_0, i_1, r, m
+    cdef Py_ssize_t size = sizeof(element_t), i, i_0, i_1, r, m, singles
     cdef const Run* run
     cdef const char* place
     cdef const element_t* pair
@@ -266,6 +283,14 @@ cdef bint pack(
                 bad |= pack_taps[element_t, real_t](
                     src, channel_step, i_0, i_1 - i_0, run, dst)
                 r += 4
+                continue
+            singles = 0
+            while components == 1 and r + singles < n_runs and run[singles].count == 1:
+                singles += 1
+            if singles:
+                bad |= pack_singles[element_t, real_t](
+                    src, channel_step, i_0, i_1, run, singles, dst)
+                r += singles
                 continue
             r += 1
             for i in range(i_0, i_1):

@@ -82,7 +82,7 @@ cdef inline void store_woven(
     cdef Py_ssize_t r, size = sizeof(float_t), bytes = ways * lanes * size
     if high - low < ways * lanes:
         weave_row[float_t](acc, own, ways, lanes, lanes, i, bias, block)
-        copy_run(y + low * size, <char*> &block[low], (high - low) * size)
+        copy_part(y, <char*> block, bytes, low * size, high * size)
     elif s.streamed:
         weave_row[float_t](acc, own, ways, lanes, lanes, i, bias, block)
         stream_block(y, <char*> block, bytes)

@@ -64,7 +64,7 @@ cdef inline void store_channels(
         weave_channels[float_t](
             acc, own, channels, ways, lanes, pitch, row, bias, s.bias_step, block)
         low = min(low, high)
-        copy_run(y + low * pixel, <char*> &block[low * channels], (high - low) * pixel)
+        copy_part(y, <char*> block, bytes, low * pixel, high * pixel)
     elif streamed:
         weave_channels[float_t](
             acc, own, channels, ways, lanes, pitch, row, bias, s.bias_step, block)

@@ -1,7 +1,7 @@
 # How accumulators and columns get into the result. Part of _kernels.pxi.
 
 from fastconv._interleave cimport six_doubles, six_floats
-from fastconv._stream cimport copy_run, stream_block, stream_run
+from fastconv._stream cimport copy_part, copy_run, stream_block, stream_run
 
 cdef enum:
     STREAMED = 256         # lanes that are interleaved before they are streamed

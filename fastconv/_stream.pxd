@@ -32,6 +32,24 @@ cdef extern from *:
         fastconv_copy_rest(to, from, size);
     #endif
     }
+    FASTCONV_INLINED
+    static inline void fastconv_copy_part(
+        char *to, const char *from, Py_ssize_t size, Py_ssize_t low, Py_ssize_t high) {
+    #if defined(__AVX512F__) && defined(__BMI2__)
+        #pragma GCC unroll 8
+        for (Py_ssize_t i = 0; i < size; i += 256) {
+            Py_ssize_t a = low < i ? 0 : (low - i) / 4, b = high < i ? 0 : (high - i) / 4;
+            uint64_t part = _bzhi_u64(~0ULL, b > 64 ? 64 : b) & ~_bzhi_u64(~0ULL, a > 64 ? 64 : a);
+            #pragma GCC unroll 4
+            for (int j = 0; j < (size - i < 256 ? size - i : 256); j += 64)
+                _mm512_mask_storeu_ps(
+                    to + i + j, (__mmask16)(part >> j / 4), _mm512_loadu_ps(from + i + j));
+        }
+    #else
+        (void)size;
+        fastconv_copy_run(to + low, from + low, high - low);
+    #endif
+    }
     /* Not by masks: the compiler would believe that `from` is kept, and what it points into,
        accumulators, would have to be in memory all the time. */
     FASTCONV_CALLED
@@ -90,6 +108,12 @@ cdef extern from *:
     # Copy a short run of `size` bytes, neither address aligned.
     void copy_run "fastconv_copy_run"(
         char* to, const char* from_, Py_ssize_t size) noexcept nogil
+    # Copy bytes [low, high) of a constant size, whole lines, that was just computed: numbers of four
+    # bytes or eight. With masks they are stored straight from the registers, in which they stay only
+    # where no branch comes between.
+    void copy_part "fastconv_copy_part"(
+        char* to, const char* from_, Py_ssize_t size, Py_ssize_t low,
+        Py_ssize_t high) noexcept nogil
     # Copy `size` bytes, neither address aligned: whole lines streamed, the ends stored.
     void stream_run "fastconv_stream_run"(
         char* to, const char* from_, Py_ssize_t size) noexcept nogil
