@@ -169,9 +169,10 @@ cdef void pack_pixels(const Columns* c, Py_ssize_t task) noexcept nogil:
     cdef Py_ssize_t ci = task // blocks % parts * PACK_CHANNELS, group = task // blocks // parts
     cdef Py_ssize_t n_runs = 0, m = 0, height, i, a, rest, src
     while m < n:
-        height = panel_height(c.height, n - m)
+        height = panel_height(c.height, padded(n) - m)
         for i in range(height):
-            rest = first + m + i
+            # What is computed of a pixel too many is left out.
+            rest = first + min(m + i, n - 1)
             src = 0
             for a in range(c.rank - 1, -1, -1):
                 src += rest % c.n_in[a] * c.x_step[a]
@@ -182,7 +183,7 @@ cdef void pack_pixels(const Columns* c, Py_ssize_t task) noexcept nogil:
         m += height
     c.k.pack[c.code](
         c.x + (group * c.c_in + ci) * c.x_channel, c.x_channel, min(PACK_CHANNELS, c.c_in - ci),
-        1, runs, n_runs, c.panels + group * c.pixels * c.c_in * c.size,
+        1, runs, n_runs, c.panels + group * padded(c.pixels) * c.c_in * c.size,
     )
 
 
@@ -329,8 +330,8 @@ cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept 
         while block.tiles:
             next_block(c, &walk, following)
             multiply(
-                c, w, c.panels + (group * c.pixels + first) * c.c_in * c.size, n, block, following,
-            )
+                c, w, c.panels + (group * padded(c.pixels) + first) * c.c_in * c.size, n, block,
+                following)
             if c.shuffled:
                 shuffle_block(c, group, block, n, bands, places, n_bands)
                 block, following = following, block
@@ -347,7 +348,7 @@ cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept 
                     target, &part, group, columns + block.skip[i] * c.size, width,
                     block.first[i] + block.skip[i], block.count[i], bands, places, n_bands,
                 )
-                columns += n * width * c.size
+                columns += padded(n) * width * c.size
             if turn:
                 write_turned(c, &turned)
             block, following = following, block

@@ -113,7 +113,7 @@ def count_rows(problem):
 
 def panel_bytes(problem, Py_ssize_t images, Py_ssize_t size, bint karatsuba):
     """Bytes of the copy of x that `run` needs."""
-    cdef Py_ssize_t pixels = count_pixels(problem, images)
+    cdef Py_ssize_t pixels = padded(count_pixels(problem, images))
     if karatsuba:
         pixels = images * count_rows(problem)
     return round_up(pixels * problem.c_in * size, LINE)
@@ -123,7 +123,8 @@ cdef void make_layout(
         problem, Py_ssize_t images, Py_ssize_t parts, Py_ssize_t vector, Py_ssize_t size,
         bint karatsuba, Columns* c) except *:
     """How many columns a block has, and where things are in the scratch of a worker."""
-    cdef Py_ssize_t pixels = count_pixels(problem, images), most = min(pixels, PIXELS), depth
+    cdef Py_ssize_t pixels = padded(count_pixels(problem, images)), depth
+    cdef Py_ssize_t most = min(pixels, PIXELS)
     cdef Pairs p
     if karatsuba:
         p = make_pairs(problem, images, parts)

@@ -15,6 +15,15 @@ cdef struct Ahead:
     Py_ssize_t bytes                     # ... of so many bytes; or else 0
 
 
+cdef inline Py_ssize_t padded(Py_ssize_t pixels) noexcept nogil:
+    """Pixels that their panels have room for.
+
+    Three that are left over would be tiles of two rows and of one, each of which takes as long as
+    one of four: reading weights is what they wait for.
+    """
+    return pixels + (pixels % 4 == 3)
+
+
 cdef Py_ssize_t count_panels(const Columns* c, Py_ssize_t pixels) noexcept nogil:
     """How many panels there are of so many pixels."""
     cdef Py_ssize_t n = 0
@@ -164,7 +173,7 @@ cdef void multiply(
     where they are a power of two of bytes apart; so the first tile leaves a copy to the others, or
     where it does not work beside, many pixels are worth one that is made before.
     """
-    cdef Py_ssize_t ci = 0, calls = count_panels(c, n) * block.tiles
+    cdef Py_ssize_t ci = 0, calls = count_panels(c, padded(n)) * block.tiles
     cdef Py_ssize_t depth, width, pitch, i, m, height
     cdef const char* row
     cdef char* acc
@@ -186,7 +195,7 @@ cdef void multiply(
                 row, pitch = copy_weights(c, row, depth, width), width
             m = 0
             while m < n:
-                height = panel_height(c.height, n - m)
+                height = panel_height(c.height, padded(n) - m)
                 multiply_panel(
                     c, &a, panels + (m * c.c_in + ci * height) * c.size, row, pitch, depth,
                     height, block.vectors[i], acc, ci > 0, copy)

@@ -43,5 +43,5 @@ cdef void shuffle_block(
                     width, band.count, block.first[tile] + block.skip[tile], block.count[tile],
                     c.taps, offsets, c.bias + group * c.c_out * c.size, y,
                     c.stride[last] * c.y_step[last])
-                columns += n * width * c.size
+                columns += padded(n) * width * c.size
             y += row_step(c)

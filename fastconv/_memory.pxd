@@ -2,12 +2,34 @@ from libc.stdint cimport uintptr_t
 
 from fastconv._types cimport KernelTable
 
-cdef extern from "fenv.h" nogil:
-    ctypedef struct fenv_t:
+cdef extern from *:
+    """
+    #if defined(__SSE2__) || defined(_M_X64)
+    /* What computes are vector registers, whose mode has a register of its own on x86. The x87
+       unit, which fenv.h would switch as well, takes ten times as long. */
+    #include <xmmintrin.h>
+    typedef unsigned int fastconv_fenv;
+    static inline void fastconv_enter_fenv(fastconv_fenv *caller) {
+        *caller = _mm_getcsr();
+        _mm_setcsr(_MM_MASK_MASK);
+    }
+    static inline void fastconv_leave_fenv(const fastconv_fenv *caller) { _mm_setcsr(*caller); }
+    #else
+    #include <fenv.h>
+    typedef fenv_t fastconv_fenv;
+    static inline void fastconv_enter_fenv(fastconv_fenv *caller) {
+        fegetenv(caller);
+        fesetenv(FE_DFL_ENV);
+    }
+    static inline void fastconv_leave_fenv(const fastconv_fenv *caller) { fesetenv(caller); }
+    #endif
+    """
+    ctypedef struct fenv_t "fastconv_fenv":
         pass
-    const fenv_t* FE_DFL_ENV
-    int fegetenv(fenv_t*)
-    int fesetenv(const fenv_t*)
+    # Workers compute in the default floating-point environment, whatever mode the caller set, so
+    # that the bits do not depend on the thread; the caller's own comes back with its flags.
+    void enter_fenv "fastconv_enter_fenv"(fenv_t* caller) noexcept nogil
+    void leave_fenv "fastconv_leave_fenv"(const fenv_t* caller) noexcept nogil
 
 
 cdef class Buffer:
@@ -32,14 +54,3 @@ cdef const KernelTable* kernel_table(capsule) except NULL
 cdef inline char* aligned(void* p) noexcept nogil:
     """The first address on a cache line from `p` on."""
     return <char*> p + (64 - <uintptr_t> p % 64) % 64
-
-
-# Workers compute in the default floating-point environment, whatever mode the caller set, so
-# that the bits do not depend on the thread; the caller's own comes back with its flags.
-cdef inline void enter_fenv(fenv_t* caller) noexcept nogil:
-    fegetenv(caller)
-    fesetenv(FE_DFL_ENV)
-
-
-cdef inline void leave_fenv(const fenv_t* caller) noexcept nogil:
-    fesetenv(caller)
