@@ -26,6 +26,7 @@ include "_place.pxi"
 
 cdef enum:
     ROWS_BYTES = 1 << 19        # x that a task holds: half of a usual second-level cache
+    CROWDED_BYTES = 3 << 18     # ... or holds where rows that run on fill vectors better then,
     ROWS_LIMIT = 5 << 19        # ... and at most, so that a worker stays below 4 MiB
     MAX_ROW_BLOCK = 64          # rows of a task at most
     GATHERED_RESULTS = 32       # neighbours in a row of the result that are collected
@@ -68,6 +69,9 @@ cdef double FEW_FILL = 0.8
 
 # What a tile loses by each vector that it has less than three, where registers are short.
 cdef double PAIR_LOSS = 0.5
+
+# What more than ROWS_BYTES have to gain.
+cdef double CROWDED = 0.9
 
 # Shared scratch at most, in bytes, which keeps sums of sizes in range.
 cdef double MAX_BYTES = 2.0 ** 62

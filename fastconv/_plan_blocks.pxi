@@ -108,6 +108,11 @@ cdef bint better_flat(const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows) no
     return filled > (FEW_FILL if light_rows(g) else 1.02) * row_fill(lanes, g.vector)
 
 
+cdef bint may_crowd(const Geometry* g) noexcept:
+    """Whether rows that run on may fill the caches of processors that have the widest vectors."""
+    return g.flat and g.height == MANY_ROWS and g.lane.span == 0
+
+
 cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
     """As many rows as fit and leave every worker some tasks; they share the halo of rows."""
     cdef const Axis* rows = &g.outer[g.n_outer - 1]
@@ -133,8 +138,13 @@ cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
             # Where there are many output channels, their blocks can make up for fewer tasks.
             tasks = cut.others * g.n_lane_blocks * ceil_div(cut.rows, block)
             tasks *= clip(g.c_out // 32, 1, 4)
-            if block > 1 and (held_bytes > ROWS_BYTES or tasks < cut.wanted):
+            if block > 1 and (
+                held_bytes > (CROWDED_BYTES if may_crowd(g) else ROWS_BYTES)
+                or tasks < cut.wanted
+            ):
                 break
+            if held_bytes > ROWS_BYTES:
+                score *= CROWDED
             # A twentieth of the time is not worth shorter blocks.
             score *= min(1.0, balance(tasks, cut.workers) + 0.05)
             if score >= best:
