@@ -280,6 +280,30 @@ def test_both_sides_of_copied_weights(taps, dtype, isa):
             assert y.tobytes() == np.concatenate(few[:pixels], -1).tobytes()
 
 
+@pytest.mark.parametrize("channel_axis", (1, -1))
+@pytest.mark.parametrize(("kernel", "stride"), [(4, 2), (2, 2)])
+def test_pixels_that_are_left_over(kernel, stride, channel_axis, isa):
+    """The last panel of pixels has any number of them; three are one of four rows.
+
+    Of two groups and three images, in blocks of columns that are added or stored, and more pixels
+    than a block or a task that packs them takes.
+    """
+    rng = np.random.default_rng(kernel)
+    for pixels in (*range(1, 13), 63, 67, 1027):
+        images = 3 if pixels % 3 == 1 else 1
+        x = rng.integers(-4, 5, (images, 14, pixels)).astype(np.float32)
+        w = rng.integers(-4, 5, (14, 11, kernel)).astype(np.float32)
+        bias = rng.integers(-9, 9, 22).astype(np.float32)
+        wanted = fastconv.conv_transpose(
+            x, w, bias, method="reference", stride=stride, groups=2)
+        source = np.ascontiguousarray(np.moveaxis(x, 1, channel_axis))
+        for workers in (1, 2, 5):
+            y = fastconv.conv_transpose(
+                source, w, bias, method="col2im", stride=stride, groups=2, workers=workers,
+                channel_axis=channel_axis)
+            np.testing.assert_array_equal(np.moveaxis(y, channel_axis, 1), wanted)
+
+
 @pytest.mark.parametrize("dtype", ("float32", "float64"))
 @pytest.mark.parametrize("method", ("col2im", "karatsuba"))
 def test_weights_that_tiles_ask_for(method, dtype, isa):

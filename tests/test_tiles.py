@@ -50,6 +50,39 @@ def tiled(x, w, tile=AVX2, **options):
     return plan_of(x, w, tile, **{"stride": 1, **options}).tiled
 
 
+def rows_that_run_on(x, w, tile, **options):
+    """How many rows of x a task has that run on into the next; 1 if none does."""
+    plan = plan_of(x, w, tile, **{"stride": 2, **options})
+    return (len(plan.places()[0][0][2]) + 1) // 2
+
+
+def test_how_much_of_x_a_task_holds():
+    """Wide vectors that rows fill better by a tenth are worth more of it than half of a cache."""
+    # One row of 36 lanes fills three quarters of three vectors, two nine tenths of five, three
+    # nearly all of seven.
+    x, w = (1, 1536, 24, 36), (1536, 8, 2, 2)
+    assert rows_that_run_on(x, w, AVX512) == 3
+    # There is a limit for that, too.
+    few, many = (1, 1700, 24, 36), (1, 2300, 24, 36)
+    assert rows_that_run_on(few, (1700, 8, 2, 2), AVX512) == 2
+    assert rows_that_run_on(few, (1700, 8, 2, 2), AVX2) == 1
+    assert rows_that_run_on(many, (2300, 8, 2, 2), AVX512) == 1
+    # One row of 46 lanes fills nearly all of three vectors by itself.
+    assert rows_that_run_on((1, 1536, 24, 46), w, AVX512) == 1
+    # Where taps overlap it is not worth it.
+    assert rows_that_run_on(x, (1536, 8, 4, 4), AVX512, padding=1) == 1
+
+
+def test_exact_with_more_of_x_than_half_of_a_cache(isa):
+    rng = np.random.default_rng(36)
+    x = rng.integers(-3, 4, (1, 1536, 5, 36)).astype(np.float32)
+    w = rng.integers(-3, 4, (1536, 9, 2, 2)).astype(np.float32)
+    for workers in (1, 2):
+        y = fastconv.conv_transpose(x, w, stride=2, method="direct", workers=workers)
+        np.testing.assert_array_equal(
+            y, np.einsum("nihw,iokl->nohkwl", x, w).reshape(y.shape))
+
+
 def test_tiles_of_parts_of_lines_from_more_than_a_cache_on():
     x, w = (1, 256, 14, 14), (256, 64, 2, 2)
     assert tiled(x, w, stride=2) and tiled(x, w, BASELINE, stride=2)
