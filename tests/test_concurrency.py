@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import os
+import platform
 import sys
 import threading
 import time
@@ -256,6 +257,28 @@ def test_floating_point_environment(dtype, method):
         assert tiny * 1.0 == tiny
         assert (tiny * 3) / 3 == tiny
         assert np.float32(1e-40) * np.float32(0.5) > 0
+
+
+@pytest.mark.parametrize("workers", (1, 2))
+@pytest.mark.parametrize("method", ("direct", "col2im", "winograd", "karatsuba"))
+def test_rounding_mode_of_the_caller(method, workers):
+    """It is left as it is, and changes no bit: threads of a team would not have it."""
+    environment = libm()
+    upward = 0x400000 if platform.machine().lower() in ("aarch64", "arm64") else 0x800
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((1, 40, 24, 24)).astype(np.float32)
+    w = rng.standard_normal((40, 24, 4, 4)).astype(np.float32)
+    options = {"stride": 2, "padding": 1, "method": method, "workers": workers}
+    wanted = fastconv.conv_transpose(x, w, **options)
+    rounding = environment.fegetround()
+    assert environment.fesetround(upward) == 0
+    try:
+        y = fastconv.conv_transpose(x, w, **options)
+        kept = environment.fegetround()
+    finally:
+        environment.fesetround(rounding)
+    assert kept == upward
+    assert y.tobytes() == wanted.tobytes()
 
 
 @pytest.mark.parametrize("workers", (1, 2))
