@@ -505,6 +505,15 @@ def test_lines_of_which_results_are_fetched(isa):
     assert fetched((1, 16, 128, 128), (16, 32, 2, 2), stride=2)
 
 
+def test_channels_last_is_told_as_it_is_computed():
+    many = _api.explain((1, 64, 64, 512), (512, 256, 2, 2), stride=2, channel_axis=-1)
+    assert (many["method"], many["lane_axis"]) == ("direct", "channels")
+    alone = _api.explain((1, 64, 64, 64), (64, 1, 3, 3), groups=64, channel_axis=-1)
+    assert (alone["method"], alone["lane_axis"]) == ("direct", "groups")
+    first = _api.explain((1, 512, 64, 64), (512, 256, 2, 2), stride=2)
+    assert (first["method"], first["lane_axis"]) == ("direct", "spatial 1")
+
+
 if __name__ == "__main__":
     for text, words in ((ROUTES, route), (LAST, route_last)):
         print("layer       | " + "| ".join(f"{isa:27}" for isa in _isa.supported()).rstrip())
@@ -514,12 +523,3 @@ if __name__ == "__main__":
                 _isa.use(set_name)
                 cells.append(f"{words(LAYERS[layer_name]):27}")
             print(f"{layer_name:12}| " + "| ".join(cells).rstrip())
-
-
-def test_channels_last_is_told_as_it_is_computed():
-    many = _api.explain((1, 64, 64, 512), (512, 256, 2, 2), stride=2, channel_axis=-1)
-    assert (many["method"], many["lane_axis"]) == ("direct", "channels")
-    alone = _api.explain((1, 64, 64, 64), (64, 1, 3, 3), groups=64, channel_axis=-1)
-    assert (alone["method"], alone["lane_axis"]) == ("direct", "groups")
-    first = _api.explain((1, 512, 64, 64), (512, 256, 2, 2), stride=2)
-    assert (first["method"], first["lane_axis"]) == ("direct", "spatial 1")
