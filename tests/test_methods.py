@@ -2,7 +2,7 @@
 
 The table says for each real layer and instruction set what computes it, so that none falls back
 to a slower way unseen. After a change that is meant to send a layer elsewhere, edit its row;
-``python tests/test_methods.py`` prints the tables as they are now.
+``PYTHONPATH=benchmarks python tests/test_methods.py`` prints the tables as they are now.
 """
 
 from __future__ import annotations
