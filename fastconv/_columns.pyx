@@ -171,7 +171,7 @@ cdef void pack_pixels(const Columns* c, Py_ssize_t task) noexcept nogil:
     while m < n:
         height = panel_height(c.height, padded(n) - m)
         for i in range(height):
-            # What is computed of a pixel too many is left out.
+            # A pixel too many is the last one again, whose columns nobody reads.
             rest = first + min(m + i, n - 1)
             src = 0
             for a in range(c.rank - 1, -1, -1):
@@ -305,7 +305,7 @@ cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept 
     cdef Py_ssize_t slice = task // cut.parts // c.groups % cut.slices.count
     cdef Py_ssize_t share = task // cut.parts // c.groups // cut.slices.count
     cdef Py_ssize_t group = task // cut.parts % c.groups
-    cdef Py_ssize_t most = min(PIXELS, c.pixels), first, n, n_bands, number, i, width
+    cdef Py_ssize_t most = min(PIXELS, padded(c.pixels)), first, n, n_bands, number, i, width
     cdef Band* bands = <Band*> (c.scratch + c.bands_at)
     cdef Py_ssize_t* places = <Py_ssize_t*> (bands + most)
     cdef const char* w = c.w + group * c.c_in * c.total * c.size

@@ -16,10 +16,10 @@ cdef struct Ahead:
 
 
 cdef inline Py_ssize_t padded(Py_ssize_t pixels) noexcept nogil:
-    """Pixels that their panels have room for.
+    """Pixels that their panels have room for; full panels have four or eight.
 
     Three that are left over would be tiles of two rows and of one, each of which takes as long as
-    one of four: reading weights is what they wait for.
+    one of four: reading weights is what they wait for. So are the last three of seven.
     """
     return pixels + (pixels % 4 == 3)
 

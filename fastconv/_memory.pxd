@@ -5,8 +5,8 @@ from fastconv._types cimport KernelTable
 cdef extern from *:
     """
     #if defined(__SSE2__) || defined(_M_X64)
-    /* What computes are vector registers, whose mode has a register of its own on x86. The x87
-       unit, which fenv.h switches as well, takes twenty times as long. */
+    /* All arithmetic is done in vector registers, whose mode has a register of its own on x86. To
+       switch the x87 unit as well, as fenv.h does, takes twenty times as long. */
     #include <xmmintrin.h>
     typedef unsigned int fastconv_fenv;
     static inline void fastconv_enter_fenv(fastconv_fenv *caller) {

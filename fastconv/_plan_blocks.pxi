@@ -109,8 +109,14 @@ cdef bint better_flat(const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows) no
 
 
 cdef bint may_crowd(const Geometry* g) noexcept:
-    """Whether rows that run on may fill the caches of processors that have the widest vectors."""
-    return g.flat and g.height == MANY_ROWS and g.lane.span == 0
+    """Whether rows that run on may take more of the caches that go with the widest vectors.
+
+    No taps overlap, neither along the lanes nor from row to row.
+    """
+    return (
+        g.flat and g.height == MANY_ROWS and g.lane.span == 0
+        and g.outer[g.n_outer - 1].span == 0
+    )
 
 
 cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:

@@ -108,9 +108,9 @@ cdef extern from *:
     # Copy a short run of `size` bytes, neither address aligned.
     void copy_run "fastconv_copy_run"(
         char* to, const char* from_, Py_ssize_t size) noexcept nogil
-    # Copy bytes [low, high) of a constant size, whole lines, that was just computed: numbers of
-    # four bytes or eight. By masks they are stored straight from the registers, in which they stay
-    # only where no branch comes between.
+    # Copy bytes [low, high) of a block of constant size, numbers of four bytes or eight, that was
+    # just computed; none if both are the same. By masks, of whole lines, they are stored straight
+    # from the registers, in which they stay only where no branch comes between.
     void copy_part "fastconv_copy_part"(
         char* to, const char* from_, Py_ssize_t size, Py_ssize_t low,
         Py_ssize_t high) noexcept nogil

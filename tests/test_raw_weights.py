@@ -173,6 +173,9 @@ def test_tasks_have_all_columns(
     [
         ((1, 70, 300), (70, 1, 64), {"stride": 16, "padding": 5}, 8),
         ((1, 33, 301), (33, 2, 48), {"stride": 8, "padding": [(100, 0)]}, 2),
+        # Three pixels are left over, seven with the images.
+        ((1, 33, 303), (33, 2, 48), {"stride": 8, "padding": [(100, 0)]}, 2),
+        ((5, 40, 27), (40, 1, 16), {"stride": 16}, 5),
         ((1, 40, 90, 7), (40, 1, 5, 16), {"stride": (2, 16), "padding": [(3, 2), 0]}, 5),
         ((7, 40, 20), (40, 1, 16), {"stride": 16}, 7),
         ((3, 40, 20), (40, 1, 16), {"stride": 16, "output_size": 300, "padding": "same"}, 3),
@@ -283,14 +286,15 @@ def test_both_sides_of_copied_weights(taps, dtype, isa):
 @pytest.mark.parametrize("channel_axis", (1, -1))
 @pytest.mark.parametrize(("kernel", "stride"), [(4, 2), (2, 2)])
 def test_pixels_that_are_left_over(kernel, stride, channel_axis, isa):
-    """The last panel of pixels has any number of them; three are one of four rows.
+    """Any number of pixels is left for the last panel; three are one of four rows, seven of eight.
 
-    Of two groups and three images, in blocks of columns that are added or stored, and more pixels
-    than a block or a task that packs them takes.
+    Of two groups, of one image and three, with columns that are added or stored, and with more
+    pixels than a block or a task that packs them takes.
     """
     rng = np.random.default_rng(kernel)
-    for pixels in (*range(1, 13), 63, 67, 1027):
-        images = 3 if pixels % 3 == 1 else 1
+    for images, pixels in (
+        *((1, n) for n in range(1, 12)), (1, 67), (1, 1027), (1, 1091), (3, 1), (3, 25), (3, 345)
+    ):
         x = rng.integers(-4, 5, (images, 14, pixels)).astype(np.float32)
         w = rng.integers(-4, 5, (14, 11, kernel)).astype(np.float32)
         bias = rng.integers(-9, 9, 22).astype(np.float32)

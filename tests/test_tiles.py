@@ -67,10 +67,13 @@ def test_how_much_of_x_a_task_holds():
     assert rows_that_run_on(few, (1700, 8, 2, 2), AVX512) == 2
     assert rows_that_run_on(few, (1700, 8, 2, 2), AVX2) == 1
     assert rows_that_run_on(many, (2300, 8, 2, 2), AVX512) == 1
-    # One row of 46 lanes fills nearly all of three vectors by itself.
-    assert rows_that_run_on((1, 1536, 24, 46), w, AVX512) == 1
-    # Where taps overlap it is not worth it.
-    assert rows_that_run_on(x, (1536, 8, 4, 4), AVX512, padding=1) == 1
+    # Two rows of 44 lanes fill six vectors no better than one of them fills three.
+    assert rows_that_run_on((1, 1536, 24, 44), w, AVX512) == 1
+    # Where taps overlap it is not done, along the lanes or from row to row.
+    x = (1, 1530, 24, 36)
+    assert rows_that_run_on(x, (1530, 8, 2, 2), AVX512) == 3
+    assert rows_that_run_on(x, (1530, 8, 4, 4), AVX512, padding=1) == 1
+    assert rows_that_run_on(x, (1530, 8, 4, 2), AVX512, padding=(1, 0)) == 1
 
 
 def test_exact_with_more_of_x_than_half_of_a_cache(isa):
