@@ -74,6 +74,7 @@ def test_how_much_of_x_a_task_holds():
     assert rows_that_run_on(x, (1530, 8, 2, 2), AVX512) == 3
     assert rows_that_run_on(x, (1530, 8, 4, 4), AVX512, padding=1) == 1
     assert rows_that_run_on(x, (1530, 8, 4, 2), AVX512, padding=(1, 0)) == 1
+    assert rows_that_run_on(x, (1530, 8, 2, 4), AVX512, padding=(0, 1)) == 1
 
 
 def test_exact_with_more_of_x_than_half_of_a_cache(isa):
