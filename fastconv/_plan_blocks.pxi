@@ -122,7 +122,7 @@ cdef bint may_crowd(const Geometry* g) noexcept:
 cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
     """As many rows as fit and leave every worker some tasks; they share the halo of rows."""
     cdef const Axis* rows = &g.outer[g.n_outer - 1]
-    cdef Py_ssize_t block, held_bytes, tasks
+    cdef Py_ssize_t block, held_bytes, most, tasks
     cdef double best = 0, loss = pair_loss(g), score
     g.row_block = 1
     g.row_slots = rows.max_taps
@@ -132,6 +132,7 @@ cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
         and runs_on(g, cut.lanes, cut.rows) and g.n_lane_blocks == 1
         and better_flat(g, cut.lanes, cut.rows)
     )
+    most = CROWDED_BYTES if may_crowd(g) else ROWS_BYTES
     if rows.shift == 1 and g.depth_block >= g.c_in and not g.by_batch:
         for block in range(1, min(cut.rows, MAX_ROW_BLOCK) + 1):
             if g.flat:
@@ -144,10 +145,7 @@ cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
             # Where there are many output channels, their blocks can make up for fewer tasks.
             tasks = cut.others * g.n_lane_blocks * ceil_div(cut.rows, block)
             tasks *= clip(g.c_out // 32, 1, 4)
-            if block > 1 and (
-                held_bytes > (CROWDED_BYTES if may_crowd(g) else ROWS_BYTES)
-                or tasks < cut.wanted
-            ):
+            if block > 1 and (held_bytes > most or tasks < cut.wanted):
                 break
             if held_bytes > ROWS_BYTES:
                 score *= CROWDED
