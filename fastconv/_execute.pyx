@@ -90,6 +90,24 @@ include "_execute_store.pxi"
 include "_execute_ahead.pxi"
 
 
+cdef inline Py_ssize_t first_tap(const Axis* a, Py_ssize_t q) noexcept nogil:
+    """The first tap of a phase that reads inside of the input from here."""
+    return max(0, ceil_div(q - a.n_in + 1, a.shift))
+
+
+cdef inline Py_ssize_t last_tap(const Axis* a, Py_ssize_t q, Py_ssize_t taps) noexcept nogil:
+    """The last of so many taps that does; before the first one if none does."""
+    return min(taps - 1, q // a.shift)
+
+
+cdef inline Py_ssize_t tap_axis(const Geometry* g, Py_ssize_t number) noexcept nogil:
+    """The outer axes in the order in which their taps follow each other in a sum."""
+    cdef Py_ssize_t i = g.n_outer - number
+    if number == 0:
+        return g.inner
+    return i - 1 if i <= g.inner else i
+
+
 cdef bint list_taps(const Call* c, Place* p) noexcept nogil:
     """Enter the set and list its outer taps inside of the input; whether it has any result here."""
     cdef const Geometry* g = c.g
@@ -97,14 +115,16 @@ cdef bint list_taps(const Call* c, Place* p) noexcept nogil:
     cdef Py_ssize_t last = g.n_outer - 1
     cdef Py_ssize_t slot_step = g.slot_step
     cdef Py_ssize_t combination_step = g.row_slots * slot_step
-    cdef Py_ssize_t rest, i, low, high, total = 1, n, j, tap, at
+    cdef Py_ssize_t i, low, high, total = 1, n, j, tap, at
     cdef Py_ssize_t j_lo[MAX_AXES]
     cdef Py_ssize_t j_count[MAX_AXES]
+    cdef Py_ssize_t j_step[MAX_AXES]
     p.inner = False
     p.listed = True
     if not enter_set(g, p):
         return False
-    for i in range(last, -1, -1):
+    for n in range(g.n_outer):
+        i = tap_axis(g, n)
         a = &g.outer[i]
         if i == last:
             low = result_at(a, p.q[i], p.first[i])
@@ -113,26 +133,27 @@ cdef bint list_taps(const Call* c, Place* p) noexcept nogil:
                 0 <= p.q[i] - (p.taps[i] - 1) * a.shift and p.q[i] < a.n_in
                 and 0 <= low and high < a.n_out
             )
-        j_lo[i] = max(0, ceil_div(p.q[i] - a.n_in + 1, a.shift))
-        high = min(p.taps[i] - 1, last_q(g, p, i) // a.shift)
+        j_lo[i] = first_tap(a, p.q[i])
+        high = last_tap(a, last_q(g, p, i), p.taps[i])
         j_count[i] = max(0, high - j_lo[i] + 1)
+        j_step[i] = total
         total *= j_count[i]
     if g.flat:
         combination_step = slot_step
         slot_step = g.row_pitch
     p.n_rows = total
     for n in range(total):
-        rest = n
         tap = at = 0
         low = high = 1
         for i in range(last, -1, -1):
             a = &g.outer[i]
-            j = j_lo[i] + rest % j_count[i]
-            rest //= j_count[i]
+            j = j_lo[i] + n // j_step[i] % j_count[i]
             tap += j * low
             low *= p.taps[i]
-            if g.by_batch:
-                at += (p.q[i] - j * a.shift) * high * g.pixel_step
+            if g.by_batch and i == last:
+                at += (p.q[i] - j * a.shift) * g.pixel_step
+            elif g.by_batch:
+                at += (p.q[i] - j * a.shift) * high * g.pixel_row_step
                 high *= a.n_in
             elif i == last:
                 at += (p.q[i] - p.row_lo + a.max_taps - 1 - j) * slot_step
@@ -141,7 +162,7 @@ cdef bint list_taps(const Call* c, Place* p) noexcept nogil:
                 high *= a.max_taps
         c.taps[n] = tap
         if g.by_batch:
-            c.tap_rows[n] = c.relaid + (at + p.group * high * g.pixel_step) * g.size
+            c.tap_rows[n] = c.relaid + (at + p.group * high * g.pixel_row_step) * g.size
         else:
             c.tap_rows[n] = c.rows + at * g.size
     return True
@@ -335,6 +356,57 @@ cdef void run_set(const Call* c, Place* p) noexcept nogil:
         lane += n
 
 
+cdef Py_ssize_t same_taps(const Geometry* g, const Place* p) noexcept nogil:
+    """Where the pixels of a row end that have the taps of this one, and a result of the set."""
+    cdef Py_ssize_t last = g.n_outer - 1, row = p.q[last] + 1
+    cdef const Axis* a = &g.outer[last]
+    cdef Py_ssize_t low = first_tap(a, p.q[last]), high = last_tap(a, p.q[last], p.taps[last])
+    while (
+        row < p.row_hi and first_tap(a, row) == low and last_tap(a, row, p.taps[last]) == high
+        and has_result(a, row, p.first[last], p.size[last])
+    ):
+        row += 1
+    return row
+
+
+cdef void run_strung(const Call* c, Place* p) noexcept nogil:
+    """The same where pixels of a row follow each other as lanes: as many as have the same taps."""
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t last = g.n_outer - 1, images = g.lane.n_in
+    cdef const Axis* rows = &g.outer[last]
+    cdef Py_ssize_t other, others, cls, row, stop, lane, lanes, vectors
+    cdef char* acc
+    cdef bint any_inside
+    for other in range(g.n_sets // rows.n_classes):
+        any_inside = False
+        others = 1
+        for cls in range(rows.n_classes):
+            p.set = other * rows.n_classes + cls
+            row = p.row_lo
+            while row < p.row_hi:
+                p.q[last] = row
+                if not list_taps(c, p):
+                    row += 1
+                    continue
+                any_inside = True
+                others = p.phases // p.size[last]
+                acc = c.acc + (
+                    p.first[last] * others * p.channels * g.components * g.acc_pitch
+                    + (row - p.row_lo) * images
+                ) * g.size
+                stop = same_taps(g, p)
+                lanes = (stop - row) * images
+                lane = 0
+                # What the last tile has more is overwritten by that of the pixels that follow.
+                while lane < lanes:
+                    vectors = tile_vectors(lanes - lane, g.vector, g.widest, g.height)
+                    run_together(c, p, lane, vectors, 1, acc + lane * g.size)
+                    lane += vectors * g.vector
+                row = stop
+        if any_inside:
+            store_gathered(c, p, others, 0, images)
+
+
 cdef void run_gathered(const Call* c, Place* p) noexcept nogil:
     """All sets of a task, the results of whole rows collected before they are stored."""
     cdef const Geometry* g = c.g
@@ -409,7 +481,9 @@ cdef void run_task(const Call* c, Py_ssize_t task) noexcept nogil:
         p.y = c.y + (
             p.image * g.y_image + (p.group * g.c_out + p.channel_0) * g.y_channel
         )
-        if g.gathered:
+        if g.strung:
+            run_strung(c, &p)
+        elif g.gathered:
             run_gathered(c, &p)
         else:
             run_rows(c, &p)

@@ -35,7 +35,7 @@ cdef void relay_lanes(
     """Lay lanes [first, first + n) of one pixel or one channel out, channels `pitch` apart."""
     cdef const Geometry* g = c.g
     cdef const Axis* last = &g.outer[g.n_outer - 1]
-    cdef Py_ssize_t pixels, axes = g.n_outer, lines, line, part
+    cdef Py_ssize_t pixels, axes = g.n_outer, lines, line, line_step, part
     cdef const char* src = c.x + first * g.lane.x_step
     cdef char* dst = c.relaid + first * g.c_in * g.components * g.size
     cdef Load a
@@ -51,14 +51,18 @@ cdef void relay_lanes(
         a.pitch = pitch
         c.k.load[c.code](
             src + task // pixels * g.c_in * g.x_channel + pixel_at(g, axes, task % pixels),
-            dst + task * g.pixel_step * g.size, &a)
+            dst + (
+                task // last.n_in * g.pixel_row_step + task % last.n_in * g.pixel_step
+            ) * g.size,
+            &a)
         return
     axes -= 1
     pixels = last.n_in
-    # Rows that follow each other in memory are read as one.
-    while axes > 0 and g.outer[axes - 1].x_step == pixels * last.x_step:
+    # Rows that follow each other in memory, and as pixels, are read as one.
+    while axes > 0 and not g.strung and g.outer[axes - 1].x_step == pixels * last.x_step:
         axes -= 1
         pixels *= g.outer[axes].n_in
+    line_step = g.pixel_row_step if g.strung else pixels * g.pixel_step
     a.channels, a.components = pixels, 1
     a.channel_step, a.component_step = last.x_step, 0
     a.pitch = g.pixel_step
@@ -69,7 +73,7 @@ cdef void relay_lanes(
                 src + task * g.x_channel + pixel_at(g, axes, line)
                 + part * (g.element // g.components),
                 dst + (
-                    (task // g.c_in * lines + line) * pixels * g.pixel_step
+                    (task // g.c_in * lines + line) * line_step
                     + (task % g.c_in * g.components + part) * pitch
                 ) * g.size,
                 &a)

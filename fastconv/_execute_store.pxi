@@ -238,7 +238,7 @@ cdef void store_gathered(
     cdef Py_ssize_t low = max(0, p.row_lo * rows.stride - rows.crop)
     cdef Py_ssize_t high = min(rows.n_out, p.row_hi * rows.stride - rows.crop)
     cdef Py_ssize_t row_bytes = g.acc_pitch * g.size
-    cdef Py_ssize_t other, rest, i, o, f, r, cls, part, position
+    cdef Py_ssize_t other, rest, i, o, f, r, cls, part, position, place
     cdef const char* row
     cdef char* y
     cdef bint inside
@@ -267,13 +267,15 @@ cdef void store_gathered(
             f = o + rows.crop
             r = f % rows.stride
             cls = r if not rows.merged else 1 if r >= class_size(rows, 0) else 0
-            row = c.acc + (
-                (
-                    ((f // rows.stride - p.row_lo) * rows.n_phases + class_first(rows, cls))
-                    * other_phases
-                    + other * class_size(rows, cls) + r - class_first(rows, cls)
-                ) * p.channels
-            ) * g.components * row_bytes
+            place = f // rows.stride - p.row_lo
+            row = c.acc
+            if g.strung:
+                row += place * g.lane.n_in * g.size
+                place = 0
+            row += (
+                (place * rows.n_phases + class_first(rows, cls)) * other_phases
+                + other * class_size(rows, cls) + r - class_first(rows, cls)
+            ) * p.channels * g.components * row_bytes
             for part in range(g.components):
                 c.sources[s.n_sources] = row + part * row_bytes
                 s.n_sources += 1

@@ -5,6 +5,7 @@ cdef struct Geometry:
     Axis lane                        # the axis that runs along the vectors
     Axis outer[MAX_AXES]             # all others, the one that rows of a task follow last
     Py_ssize_t n_outer
+    Py_ssize_t inner                 # the outer axis whose taps follow each other in a sum
     Py_ssize_t images, groups
     Py_ssize_t c_in, c_out           # of one group
     Py_ssize_t components            # real numbers of an element: 2 for complex
@@ -37,8 +38,10 @@ cdef struct Geometry:
     Py_ssize_t* set_taps             # [n_sets + 1] kernel taps of the sets before
     # how x is held
     bint by_batch                    # lanes run along the batch: x is laid out anew, once
-    Py_ssize_t pixel_step            # by_batch: numbers from one pixel to the next
-    bint gathered                    # by_batch: rows of the result are stored whole
+    Py_ssize_t pixel_step            # by_batch: numbers from one pixel of a row to the next
+    Py_ssize_t pixel_row_step        # ... and from one row of pixels to the next
+    bint gathered                    # by_batch: rows of the result are stored whole,
+    bint strung                      # ... and lanes run on from pixel to pixel of a row
     bint flat                        # lanes run on from row to row of a task
     Py_ssize_t row_pitch             # flat: lanes from one row to the next
     # blocks

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 from ._problem import Problem
 
-def lane_products(problem: Problem, vector: int) -> float: ...
+def lane_products(problem: Problem, vector: int, size: int) -> float: ...
 def multiply_adds(problem: Problem) -> int: ...
 
 class Plan:
@@ -30,6 +30,7 @@ class Plan:
     phases: int
     tile: tuple[int, int]
     flat: bool
+    strung: bool
     tiled: bool
     by_panel: bool
     joined: bool

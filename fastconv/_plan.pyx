@@ -30,6 +30,7 @@ cdef enum:
     ROWS_LIMIT = 5 << 19        # ... and at most, so that a worker stays below 4 MiB
     MAX_ROW_BLOCK = 64          # rows of a task at most
     GATHERED_RESULTS = 32       # neighbours in a row of the result that are collected
+    STRUNG_BYTES = 5 << 9       # from channel to channel where images of a row follow each other
     ACC_ROWS = 256              # rows of accumulators that are stored at once
     ACC_BYTES = 3 << 14         # ... and their bytes, if there are lanes enough
     SHORT_ROW = 1 << 10         # bytes of a row of the result that is stored with its neighbours,
@@ -286,7 +287,7 @@ cdef class Plan:
         cdef Axis axes[MAX_AXES + 1]
         cdef Py_ssize_t w_steps[MAX_AXES]
         cdef Py_ssize_t d = make_axes(<tuple> problem, axes)
-        cdef Py_ssize_t i, lane, c_in, c_out, batch_taps
+        cdef Py_ssize_t i, spatial, lane, c_in, c_out, batch_taps
         cdef double x_bytes, y_bytes
         cdef bint in_any_batch
         _, g.groups, c_in, c_out, _, _, _, _, _, _, _, _ = <tuple> problem
@@ -330,18 +331,21 @@ cdef class Plan:
         g.depth_block = min(g.depth_block, max(1, g.c_in))
 
         workers = 1 if self.macs + x_bytes + y_bytes < SERIAL_WORK else resolve(workers)
-        lane = choose_lane(g, axes, d, w_steps, images, workers > 1, exact, &in_any_batch)
+        spatial = spatial_lane(g, axes, d)
+        lane = choose_lane(
+            g, axes, d, spatial, w_steps, images, workers > 1, exact, &in_any_batch)
         if not fits(g, axes, d, lane):
             raise OverflowError(
                 f"one phase has more than {LIST_TAPS} taps, and no axis is long enough for them"
             )
         self.rank, self.lane = d, lane
         take_axes(g, axes, d, lane, w_steps, images)
+        g.inner = spatial if lane == d and spatial < d else g.n_outer - 1
         if make_sets(g, in_any_batch) < 0:
             raise MemoryError(f"no memory for the plan of {g.n_sets} sets of phases")
         # Of the orders of a sum only that of row after row can be had with lanes along channels.
         g.pixelwise = (
-            goes_by_pixels(g) and not g.joined and lane >= d - 1
+            goes_by_pixels(g) and not g.joined and lane >= d - 1 and g.inner == g.n_outer - 1
             and held(axes, d, -1) <= PIXEL_TAPS
         )
         if g.pixelwise:
@@ -399,12 +403,19 @@ cdef class Plan:
         lanes = min(self.g.lane_block, self.g.lane.q_hi - self.g.lane.q_lo)
         if self.g.flat:
             lanes = self.g.row_block * self.g.row_pitch
+        elif self.g.strung:
+            lanes = self.g.row_block * self.g.lane.n_in
         return self.g.height, max(1, min(3, ceil_div(lanes, self.g.vector))) * self.g.vector
 
     @property
     def flat(self):
         """Whether the lanes run on from row to row of a task."""
         return self.g.flat
+
+    @property
+    def strung(self):
+        """Whether lanes of images run on from pixel to pixel of a row."""
+        return self.g.strung
 
     @property
     def tiled(self):

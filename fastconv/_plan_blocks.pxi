@@ -24,8 +24,8 @@ cdef Py_ssize_t together(const Geometry* g) noexcept:
         if g.outer[i].merged and not (g.gathered and i == last):
             rows *= largest_class(&g.outer[i])
     if g.gathered:
-        # All phases of the rows' axis, for each row of a task.
-        rows *= g.outer[last].n_phases * g.row_block
+        # All phases of the rows' axis, for each row of a task unless those are lanes.
+        rows *= g.outer[last].n_phases * (1 if g.strung else g.row_block)
     return rows
 
 
@@ -108,6 +108,14 @@ cdef bint better_flat(const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows) no
     return filled > (FEW_FILL if light_rows(g) else 1.02) * row_fill(lanes, g.vector)
 
 
+cdef bint strings(const Geometry* g, const Axis* rows, Py_ssize_t images) noexcept:
+    """Whether lanes of images run on from pixel to pixel of a row, where rows are collected."""
+    return (
+        g.row_block > 1 and g.n_lane_blocks == 1
+        and string_gain(rows, images, g.vector, g.size, g.height == MANY_ROWS) > 1
+    )
+
+
 cdef bint may_crowd(const Geometry* g) noexcept:
     """Whether rows that run on may take more of the caches that go with the widest vectors.
 
@@ -164,6 +172,7 @@ cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
         g.rows_bytes = round_up(cut.other_taps * cut.slot * g.pitch, 64)
     if g.gathered:
         g.row_block = min(cut.rows, max(1, GATHERED_RESULTS // rows.stride))
+        g.strung = strings(g, rows, cut.lanes)
     g.n_row_blocks = ceil_div(cut.rows, g.row_block)
 
 
@@ -173,7 +182,7 @@ cdef bint lies_by_tiles(const Geometry* g) noexcept:
     Each number of x is read by tiles of one place only, and of rows that run on all are stored.
     """
     if (
-        g.stencil or g.lane.span > 0 or g.widest * g.vector * g.size % LINE == 0
+        g.stencil or g.strung or g.lane.span > 0 or g.widest * g.vector * g.size % LINE == 0
         or strip_bytes(g) <= TILED_BYTES
     ):
         return False
@@ -193,17 +202,27 @@ cdef bint goes_by_panel(const Geometry* g) noexcept:
     return strip_bytes(g) <= SHALLOW_BYTES or g.flat and short_rows(g)
 
 
+cdef Py_ssize_t apart(const Geometry* g, Py_ssize_t step) noexcept:
+    """A step that is not shorter, and does not meet itself in one set of the cache if it is long."""
+    return step if step < 16 * g.vector else (ceil_div(step, g.vector) // 2 * 2 + 1) * g.vector
+
+
 cdef void lay_out_by_batch(Geometry* g) noexcept:
     """Sizes of the copy of x that lanes along the batch read instead of rows of their task."""
     cdef Py_ssize_t i
+    cdef const Axis* row = &g.outer[g.n_outer - 1]
+    cdef Py_ssize_t channels = g.c_in * g.components
     g.rows_bytes = 0
     g.pitch = round_up(g.lane.n_in, g.vector) if g.tiled else g.lane.n_in
-    g.pixel_step = g.c_in * g.components * g.pitch
-    if g.pixel_step >= 16 * g.vector:
-        # An odd number of vectors, so that pixels do not meet in one set of the cache.
-        g.pixel_step = (ceil_div(g.pixel_step, g.vector) // 2 * 2 + 1) * g.vector
-    g.relaid = g.groups * g.pixel_step
-    for i in range(g.n_outer):
+    if g.strung:
+        g.pixel_step = g.lane.n_in
+        g.pitch = apart(g, g.lane.n_in * row.n_in)
+        g.pixel_row_step = apart(g, channels * g.pitch)
+    else:
+        g.pixel_step = apart(g, channels * g.pitch)
+        g.pixel_row_step = row.n_in * g.pixel_step
+    g.relaid = g.groups * g.pixel_row_step
+    for i in range(g.n_outer - 1):
         g.relaid *= g.outer[i].n_in
     # The last tile reads all its lanes.
     g.relaid += 3 * g.vector
@@ -215,6 +234,8 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
     cdef Py_ssize_t channel_bytes = g.taps * g.c_in * g.components * g.size
     cdef Py_ssize_t sources = g.components * together(g), kept, fewest, shares, lanes
     kept = ACC_ROWS * (4 if g.gathered or g.by_channel else 1)
+    if g.strung:
+        kept = kept * TALL_VECTORS * g.vector // max(1, g.row_block * g.lane.n_in)
     fewest = 32 if g.by_channel else 8
     g.channel_block = min(
         max(1, kept // sources), max(fewest, PACKED_BYTES // max(channel_bytes, 1)))
@@ -286,6 +307,9 @@ cdef void set_strip(Geometry* g, Py_ssize_t rows) noexcept:
             tile * g.size + LINE + g.products * <Py_ssize_t> sizeof(Product), LINE)
         return
     g.strip = tile_vectors(g.lane_block, g.vector, g.widest, g.height) * g.vector
+    if g.strung:
+        # Tiles end up to a vector behind their lanes.
+        g.strip = round_up(g.row_block * g.lane.n_in, g.vector) + g.vector
     # Rows that are not stored together are stored panel by panel.
     if not g.interleaved and not g.by_channel:
         rows = g.height
@@ -304,7 +328,7 @@ cdef void cut_pixels(Geometry* g, Py_ssize_t workers) noexcept:
     cdef Py_ssize_t images = g.lane.n_in if g.by_batch else g.images, rows = result_rows(g)
     cdef Py_ssize_t pixels = max(pixel_axis(g).n_out, 1), wanted, i
     wanted = 1 if workers == 1 else TASKS_PER_WORKER * workers
-    g.gathered = g.flat = g.by_panel = g.tiled = g.woven = g.stencil = False
+    g.gathered = g.strung = g.flat = g.by_panel = g.tiled = g.woven = g.stencil = False
     g.products = 0
     g.gaps = not covers(pixel_axis(g))
     g.row_block = max(1, images * rows // wanted)
@@ -344,10 +368,8 @@ cdef void make_blocks(Geometry* g, Py_ssize_t workers) noexcept:
     cut.workers = workers
     cut.wanted = 1 if workers == 1 else TASKS_PER_WORKER * workers
     # Along the batch the lanes are far apart in the result, so its rows are collected first.
-    g.gathered = (
-        g.by_batch and not g.by_channel and cut.rows > 0 and covers(rows)
-        and rows.y_step == g.element and rows.stride * g.components <= MAX_SOURCES
-    )
+    g.gathered = g.by_batch and not g.by_channel and cut.rows > 0 and gathers(g, rows)
+    g.strung = False
     g.relaid = 0
     cut_groups(g, &cut)
     cut_lanes(g, &cut)

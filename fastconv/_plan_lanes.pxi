@@ -16,6 +16,14 @@ cdef double SCATTER = 15
 cdef double JOINED_SHARE = 0.7
 cdef double ALONE = 1.15
 
+# Tiles of one vector and of two where they are four rows high: the share of the rate, and what two
+# take more, in vectors. The rate where images of neighbouring pixels are lanes that follow each
+# other, with tall tiles, and with low ones, whose lanes lie tile by tile else.
+cdef double LOW_RATE = 0.5
+cdef double LOW_PAIR = 0.25
+cdef double STRUNG_TALL = 0.95
+cdef double STRUNG_LOW = 0.88
+
 
 cdef double lanes_taken(const Geometry* g, Py_ssize_t lanes, double loss) noexcept:
     """Lanes of full vectors for so many; each that a tile has less than three costs `loss` more."""
@@ -60,6 +68,48 @@ cdef bint runs_on(const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows) noexce
     )
 
 
+cdef double tiles_time(Py_ssize_t lanes, Py_ssize_t vector, bint tall) noexcept:
+    """What tiles of so many lanes take, in lanes: narrow ones more than their share if low."""
+    cdef Py_ssize_t vectors = max(1, ceil_div(lanes, vector))
+    if tall or vectors % TALL_VECTORS == 0:
+        return vectors * vector
+    if vectors == 1:
+        return vector / LOW_RATE
+    # One of two vectors, or two of them instead of one of three and one of one.
+    return vector * (vectors + (LOW_PAIR if vectors % TALL_VECTORS == 2 else 2 * LOW_PAIR))
+
+
+cdef bint gathers(const Geometry* g, const Axis* row) noexcept:
+    """Whether rows of the result are collected: lanes along the batch are far apart in it."""
+    return covers(row) and row.y_step == g.element and row.stride * g.components <= MAX_SOURCES
+
+
+cdef double string_gain(
+        const Axis* row, Py_ssize_t images, Py_ssize_t vector, Py_ssize_t size,
+        bint tall) noexcept:
+    """How much faster tiles are if lanes of images run on from pixel to pixel of a row, or 1.
+
+    Pixels at the edges have taps less, and lanes of their own.
+    """
+    cdef Py_ssize_t inner = clip(row.n_in - row.span, 1, max(1, GATHERED_RESULTS // row.stride))
+    cdef double alone, edges, gain
+    if <double> images * row.n_in * size > STRUNG_BYTES:
+        return 1
+    alone = tiles_time(images, vector, tall)
+    edges = row.span * (1 - 1.0 / row.max_taps) * alone
+    gain = (inner * alone + edges) / (tiles_time(inner * images, vector, tall) + edges)
+    return max(1.0, gain * (STRUNG_TALL if tall else STRUNG_LOW))
+
+
+cdef double batch_fill(const Geometry* g, const Axis* row, Py_ssize_t images) noexcept:
+    """The useful share of the lanes' work when they run along the batch."""
+    cdef bint tall = g.height == MANY_ROWS
+    cdef double filled = images / tiles_time(images, g.vector, tall)
+    if gathers(g, row):
+        filled *= string_gain(row, images, g.vector, g.size, tall)
+    return filled
+
+
 cdef double rows_cost(const Geometry* g) noexcept:
     """What lanes along rows cost for one channel of x, in multiply-adds, if arrays are contiguous.
 
@@ -82,8 +132,9 @@ cdef double rows_cost(const Geometry* g) noexcept:
 
 
 cdef double batch_cost(
-        const Geometry* g, const Axis* axes, Py_ssize_t d, double filled, double relay) noexcept:
-    """The same for lanes along the batch, which fill so much of their vectors."""
+        const Geometry* g, const Axis* axes, Py_ssize_t d, double filled, double moved,
+        double relay) noexcept:
+    """The same for lanes along the batch, which fill so much of their vectors, and when moved."""
     cdef double work = <double> g.c_out * g.components * g.components
     cdef double numbers = g.components, results = results_of(g, axes, d)
     cdef Py_ssize_t i
@@ -94,7 +145,7 @@ cdef double batch_cost(
         alone = alone and axes[i].max_taps <= 1
     if alone:
         work *= ALONE
-    return (work + relay * numbers) / filled + SCATTER * results
+    return work / filled + (relay * numbers + SCATTER * results) / moved
 
 
 cdef double results_of(const Geometry* g, const Axis* axes, Py_ssize_t d) noexcept:
@@ -111,14 +162,14 @@ cdef bint joins_in_any_batch(Geometry* g, const Axis* axes, Py_ssize_t d) noexce
 
     What decides the order of a sum must not depend on them.
     """
-    return joins(g, True) and JOINED_SHARE * rows_cost(g) <= batch_cost(g, axes, d, 1, RELAY)
+    return joins(g, True) and JOINED_SHARE * rows_cost(g) <= batch_cost(g, axes, d, 1, 1, RELAY)
 
 
 cdef bint batch_is_better(
         const Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t images,
         bint shared) noexcept:
     """Whether lanes along the batch cost less than along rows, in the layout there is."""
-    cdef double numbers = g.components, rows = rows_cost(g)
+    cdef double numbers = g.components, rows = rows_cost(g), moved = 1
     cdef double relay = RELAY_SHARED if shared else RELAY
     cdef Py_ssize_t i
     for i in range(d):
@@ -131,33 +182,44 @@ cdef bint batch_is_better(
         relay *= 3
     if not g.interleaved and not g.by_channel:
         rows += results_of(g, axes, d) * SCATTER
-    return rows > batch_cost(g, axes, d, row_fill(images, g.vector), relay)
+    # More images than QUAD are moved by so many, the last ones twice.
+    if images > QUAD:
+        moved = <double> images / round_up(images, QUAD)
+    return rows > batch_cost(
+        g, axes, d, batch_fill(g, &axes[d - 1], images), moved, relay)
 
 
-cdef Py_ssize_t choose_lane(
-        Geometry* g, const Axis* axes, Py_ssize_t d, const Py_ssize_t* w_steps,
-        Py_ssize_t images, bint shared, bint exact, bint* in_any_batch) noexcept:
-    """The spatial axis that fills vectors best, or `d`: the batch; and whether it always is that.
+cdef Py_ssize_t spatial_lane(const Geometry* g, const Axis* axes, Py_ssize_t d) noexcept:
+    """The spatial axis that fills vectors best, or `d` if none can be along them.
 
-    Work is `shared` by workers. `exact` wants the batch.
+    Its taps come first in the order of a sum, which must be the same in any batch and layout: that
+    is why nothing else is asked here.
     """
     cdef Py_ssize_t lane = d, i
     cdef double best = 0, score
-    in_any_batch[0] = False
-    if exact:
-        return d
     for i in range(d):
         # Stores along another axis than the last are scattered.
         score = fill(&axes[i], g.vector) * (1.0 if i == d - 1 else 0.5)
         if score >= best and fits(g, axes, d, i):
             best, lane = score, i
-    if lane == d:
+    return lane
+
+
+cdef Py_ssize_t choose_lane(
+        Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t spatial, const Py_ssize_t* w_steps,
+        Py_ssize_t images, bint shared, bint exact, bint* in_any_batch) noexcept:
+    """The axis of the lanes: `spatial` or `d`, the batch; and whether it always is the former.
+
+    Work is `shared` by workers. `exact` wants the batch.
+    """
+    in_any_batch[0] = False
+    if exact or spatial == d:
         return d
-    take_axes(g, axes, d, lane, w_steps, images)
-    in_any_batch[0] = lane == d - 1 and joins_in_any_batch(g, axes, d)
+    take_axes(g, axes, d, spatial, w_steps, images)
+    in_any_batch[0] = spatial == d - 1 and joins_in_any_batch(g, axes, d)
     if (
         not in_any_batch[0] and batch_is_better(g, axes, d, images, shared)
         and fits(g, axes, d, d)
     ):
         return d
-    return lane
+    return spatial

@@ -18,8 +18,9 @@ from fastconv import _api, _col2im, _direct, _isa, _methods
 from fastconv._problem import make_problem
 
 #: Method, axis along the lanes, rows x lanes of the tile; "flat" where lanes run on over rows,
-#: "joined" where phases share panels though some have a tap more, and how phases are woven (see
-#: `Plan.stencil`) where sums are stored from where they are made.
+#: "strung" where images do over pixels, "joined" where phases share panels though some have a tap
+#: more, and how phases are woven (see `Plan.stencil`) where sums are stored from where they are
+#: made.
 ROUTES = """
 layer       | baseline                   | avx2                       | avx512
 dcgan_2     | direct batch 4x12          | direct batch 4x24          | direct batch 8x48
@@ -82,7 +83,7 @@ def route(layer):
     if told["method"] == "direct":
         problem = problem_of(layer.x_shape, layer.w_shape, **layer.options)
         plan = _direct.contiguous_plan(problem, np.dtype(layer.dtype), 1)
-        words += ["flat"] * plan.flat
+        words += ["flat"] * plan.flat + ["strung"] * plan.strung
         words += [plan.stencil] if plan.stencil else ["joined"] * plan.joined
     return " ".join(words)
 
@@ -307,6 +308,84 @@ def test_lanes_along_the_batch_or_a_row(dtype, isa):
     for pair in at:
         for n in pair:
             check_exact((n, 6, 4, 4), w, dtype, "direct", **geometry)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_lanes_along_columns_or_the_batch_have_the_same_bits(workers, isa):
+    # Where rows are so short that one image has its lanes along the columns.
+    rng = np.random.default_rng(6)
+    for shape, kernel, stride in (
+        ((20, 3), (2, 3), 1), ((20, 2), (3, 3), (2, 1)), ((30, 3, 2), (2, 3, 2), 1),
+        ((3, 30, 2), (3, 2, 2), (1, 2, 1)),
+    ):
+        x = rng.standard_normal((64, 33, *shape)).astype(np.float32)
+        w = rng.standard_normal((33, 2, *kernel)).astype(np.float32)
+        one, many = (
+            plan((n, *x.shape[1:]), w.shape, stride=stride).lane_axis for n in (1, 64))
+        assert (one, many) == (f"spatial {np.argmax(shape)}", "batch")
+        whole = fastconv.conv_transpose(x, w, stride=stride, method="direct", workers=workers)
+        last = fastconv.conv_transpose(
+            np.moveaxis(x, 1, -1).copy(), w, stride=stride, method="direct", channel_axis=-1)
+        assert np.moveaxis(last, -1, 1).tobytes() == whole.tobytes()
+        for n in (1, 5, 16):
+            some = fastconv.conv_transpose(x[:n], w, stride=stride, method="direct")
+            assert some.tobytes() == whole[:n].tobytes()
+
+
+#: Maps whose pixels have their images as lanes that follow each other, and geometries whose pixels
+#: at the edges have taps less: some, none, as many as all others.
+STRUNG = (
+    ((6, 4, 4), (6, 5, 4, 4), {"stride": 2, "padding": 1}),
+    ((6, 3, 7), (6, 9, 3, 3), {"padding": 1}),
+    ((6, 5), (6, 17, 8), {"stride": 3, "padding": ((2, 5),)}),
+    ((6, 4, 5), (6, 16, 5, 5), {"stride": 2, "padding": 2, "groups": 2}),
+    ((6, 2, 3, 5), (6, 4, 2, 3, 5), {"stride": (1, 2, 2), "padding": (0, 1, 2)}),
+    ((6, 4, 9), (6, 8, 3, 3), {"dilation": 2, "padding": 2}),
+    ((6, 6, 6), (6, 5, 5, 5), {"stride": (3, 2), "padding": "same"}),
+)
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float64", "int16", "complex64"))
+@pytest.mark.parametrize("geometry", STRUNG, ids=lambda case: "x".join(map(str, case[0][1:])))
+def test_images_of_neighbouring_pixels_follow_each_other_or_not(geometry, dtype, isa):
+    map_shape, w, geometry = geometry
+    at = switches(
+        range(1, 80), lambda n: plan((n, *map_shape), w, dtype, **geometry).strung)
+    # Vectors of two or four numbers are filled by few images.
+    assert at or isa == "baseline" or dtype != "float32"
+    for pair in at:
+        for n in pair:
+            check_exact((n, *map_shape), w, dtype, "direct", **geometry)
+
+
+@pytest.mark.parametrize("geometry", STRUNG, ids=lambda case: "x".join(map(str, case[0][1:])))
+def test_images_that_follow_each_other_have_the_bits_of_one(geometry, isa):
+    map_shape, w, geometry = geometry
+    rng = np.random.default_rng(8)
+    w = rng.standard_normal(w).astype(np.float32)
+    bias = rng.standard_normal(w.shape[1] * geometry.get("groups", 1)).astype(np.float32)
+    strung = [n for n in range(2, 60) if plan((n, *map_shape), w.shape, **geometry).strung]
+    assert strung or isa == "baseline"
+    for n in strung[:: max(1, len(strung) // 3)]:
+        x = rng.standard_normal((n, *map_shape)).astype(np.float32)
+        whole = fastconv.conv_transpose(x, w, bias, method="direct", **geometry)
+        for image in (0, n - 1):
+            one = fastconv.conv_transpose(
+                x[image : image + 1], w, bias, method="direct", **geometry)
+            assert one.tobytes() == whole[image : image + 1].tobytes()
+
+
+def test_images_follow_each_other_while_channels_are_near(isa):
+    def shape(length):
+        return (5 * half_vector // 2, 3, 4, length)
+
+    half_vector = {"baseline": 2, "avx2": 4, "avx512": 8}[isa]
+    geometry = {"stride": 2, "padding": 1}
+    at = switches(range(4, 120), lambda n: plan(shape(n), (3, 1, 4, 4), **geometry).strung)
+    assert at
+    for pair in at:
+        for n in pair:
+            check_exact(shape(n), (3, 1, 4, 4), method="direct", **geometry)
 
 
 @pytest.mark.parametrize("dtype", ("float32", "float64", "float16", "int16", "complex64"))

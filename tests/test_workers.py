@@ -12,6 +12,8 @@ import os
 import numpy as np
 import pytest
 from cases import BY_ID, LAYERS, attempt
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
 
 import fastconv
 from fastconv import _threads
@@ -92,6 +94,33 @@ def test_batch_size_agnosticism(case, method):
         identical(y, pair[image])
         if alone[image] is not None:
             identical(y, alone[image][0])
+
+
+@settings(max_examples=400)
+@given(
+    st.permutations((20, 2, 3)), st.integers(1, 3), st.tuples(*[st.integers(2, 3)] * 3),
+    st.integers(1, 2), st.sampled_from((8, 33)), st.integers(1, 9), st.sampled_from((1, 2)),
+    st.sampled_from((16, 5, 40, 13)), st.sampled_from(("float32", "float64", "complex64")),
+    st.sampled_from(("direct", "direct", "direct", "col2im", "winograd", "karatsuba")),
+)
+def test_agnosticism_of_maps_with_one_long_axis(
+        shape, rank, kernel, stride, c_in, c_out, groups, images, dtype, method):
+    """Lanes run along that axis or along the batch; bits depend on neither, nor on the layout."""
+    options = {"stride": stride, "groups": groups, "method": method}
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((images, c_in * groups, *shape[:rank])).astype(dtype)
+    w = rng.standard_normal((c_in * groups, c_out, *kernel[:rank])).astype(dtype)
+    try:
+        whole = fastconv.conv_transpose(x, w, workers=1, **options)
+    except ValueError:
+        assert method != "direct"
+        reject()
+    identical(fastconv.conv_transpose(x[:1], w, workers=2, **options), whole[:1])
+    last = fastconv.conv_transpose(
+        np.moveaxis(x, 1, -1).copy(), w, channel_axis=-1, workers=3, **options)
+    identical(np.moveaxis(last, -1, 1).copy(), whole)
+    turned = fastconv.conv_transpose(np.asfortranarray(x), w, **options)
+    identical(turned.copy("C"), whole)
 
 
 @pytest.mark.parametrize("case", [*LAYERS[::2], *ODD], ids=by_id)
