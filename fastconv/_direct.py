@@ -47,7 +47,7 @@ def work(problem: Problem, dtype: np.dtype) -> float:
         + problem.c_out * math.prod(problem.spatial_out)
     )
     return (
-        pairs * lane_products(problem, _isa.RECKONED // dtype.itemsize, dtype.itemsize)
+        pairs * lane_products(problem, _isa.RECKONED // dtype.itemsize)
         + NUMBER_WORK * numbers
         + WEIGHT_WORK * pairs * math.prod(problem.kernel)
     )

@@ -357,13 +357,12 @@ cdef void run_set(const Call* c, Place* p) noexcept nogil:
 
 
 cdef Py_ssize_t same_taps(const Geometry* g, const Place* p) noexcept nogil:
-    """Where the pixels of a row end that have the taps of this one, and a result of the set."""
+    """Where the pixels of a row end that have the taps of this one."""
     cdef Py_ssize_t last = g.n_outer - 1, row = p.q[last] + 1
     cdef const Axis* a = &g.outer[last]
     cdef Py_ssize_t low = first_tap(a, p.q[last]), high = last_tap(a, p.q[last], p.taps[last])
     while (
         row < p.row_hi and first_tap(a, row) == low and last_tap(a, row, p.taps[last]) == high
-        and has_result(a, row, p.first[last], p.size[last])
     ):
         row += 1
     return row

@@ -63,6 +63,17 @@ cdef inline void load_dense_channels(
             convert[element_t, real_t](src[ways * u + 3], &t3[u])
 
 
+cdef inline void load_few_lanes(
+        const element_t* src, real_t* dst, const Load* load) noexcept nogil:
+    """A row of few lanes whose channels are neighbours: lane by lane, as they lie in memory."""
+    cdef Py_ssize_t u, c
+    cdef const element_t* from_
+    for u in range(load.n):
+        from_ = <const element_t*> (<const char*> src + u * load.lane_step)
+        for c in range(load.channels):
+            convert[element_t, real_t](from_[c], &dst[c * load.pitch + u])
+
+
 cdef inline void put_zeros(real_t* to, Py_ssize_t n) noexcept nogil:
     """n zeros; the few around a row would take longer in a loop of vectors."""
     cdef Py_ssize_t u
@@ -138,7 +149,7 @@ cdef void load(const element_t* src, real_t* dst, const Load* load) noexcept nog
     cdef bint few = 2 <= load.channels <= 4 and step == load.channels * size
     cdef bint by_channel = (
         load.channel_step == size and step != size and load.components == 1
-        and (load.channels >= 4 and n >= QUAD or few)
+        and (load.channels >= 4 or few)
     )
     # Channels that are neighbours are read below; here they get the zeros around them, if any.
     for c in range(0 if by_channel and load.width == n else load.channels):
@@ -170,14 +181,17 @@ cdef void load(const element_t* src, real_t* dst, const Load* load) noexcept nog
                 load_dense_channels[element_t, real_t](from_, to, load.pitch, 4, n)
     elif by_channel:
         for r in range(load.rows):
+            from_ = <const element_t*> (<const char*> src + r * load.row_step)
+            to = dst + (r * load.slot + load.before)
+            if n < QUAD:
+                load_few_lanes[element_t, real_t](from_, to, load)
+                continue
             u = 0
             while u < n:
                 # The last ones are moved back, and some read twice.
                 u = min(u, n - QUAD)
                 load_channels[element_t, real_t](
-                    <const element_t*> (
-                        <const char*> src + (r * load.row_step + u * step)),
-                    dst + (r * load.slot + load.before + u), load)
+                    <const element_t*> (<const char*> from_ + u * step), to + u, load)
                 u += QUAD
 
 

@@ -29,13 +29,6 @@ cdef inline Py_ssize_t result_at(const Axis* a, Py_ssize_t q, Py_ssize_t phase) 
     return q * a.stride + phase * a.dilation - a.crop
 
 
-cdef inline bint has_result(
-        const Axis* a, Py_ssize_t q, Py_ssize_t first, Py_ssize_t size) noexcept nogil:
-    """Whether one of so many phases, which are `dilation` apart, has its result in the window."""
-    cdef Py_ssize_t at = result_at(a, q, first), low = max(0, ceil_div(-at, a.dilation))
-    return low < size and at + low * a.dilation < a.n_out
-
-
 cdef inline void enter_task(const Geometry* g, Py_ssize_t task, Place* p) noexcept nogil:
     """The lanes, rows, other positions, groups, image and blocks of channels of one task."""
     cdef Py_ssize_t last = g.n_outer - 1, i, n, share
@@ -76,7 +69,7 @@ cdef inline Py_ssize_t last_q(const Geometry* g, const Place* p, Py_ssize_t i) n
 cdef inline bint enter_set(const Geometry* g, Place* p) noexcept nogil:
     """Fill in the classes of set `p.set`; whether it has any result at this place."""
     cdef const Axis* a
-    cdef Py_ssize_t last = g.n_outer - 1, rest = p.set, i, j, cls
+    cdef Py_ssize_t last = g.n_outer - 1, rest = p.set, i, j, cls, f, low
     cdef bint inside
     p.phases = p.set_taps = 1
     for i in range(last, -1, -1):
@@ -88,9 +81,12 @@ cdef inline bint enter_set(const Geometry* g, Place* p) noexcept nogil:
         p.taps[i] = phase_taps(a, p.first[i])
         p.phases *= p.size[i]
         p.set_taps *= p.taps[i]
+        # The phases of a class are `dilation` apart: is one of them inside the window?
         inside = False
         for j in range(p.q[i], last_q(g, p, i) + 1):
-            if has_result(a, j, p.first[i], p.size[i]):
+            f = result_at(a, j, p.first[i])
+            low = max(0, ceil_div(-f, a.dilation))
+            if low < p.size[i] and f + low * a.dilation < a.n_out:
                 if i == last:
                     p.flat_lo = p.flat_lo if inside else j
                     p.flat_hi = j + 1

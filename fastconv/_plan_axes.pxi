@@ -97,12 +97,12 @@ cdef object all_pairs(const Axis* axes, Py_ssize_t d):
     return count
 
 
-def lane_products(problem, Py_ssize_t vector, Py_ssize_t size):
+def lane_products(problem, Py_ssize_t vector):
     """Products that the direct method makes for one pair of channels, for the choice of a method.
 
     With lanes along the last axis those of lanes that run on beyond the end of a row, or stay
-    empty, are made as well, with lanes along the batch those of images that a vector lacks, unless
-    the next pixel's fill it: the way with fewer counts. Numbers have `size` bytes.
+    empty, are made as well, with lanes along the batch those of images that a vector lacks: the way
+    with fewer counts.
     """
     cdef Axis axes[MAX_AXES]
     cdef Py_ssize_t d = make_axes(<tuple> problem, axes), images = math.prod(problem.batch)
@@ -113,8 +113,7 @@ def lane_products(problem, Py_ssize_t vector, Py_ssize_t size):
     for i in range(d - 1):
         others *= pairs(&axes[i])
     return others * min(
-        images * lanes * last.kernel,
-        round_up(images, vector) * pairs(last) / string_gain(last, images, vector, size, True))
+        images * lanes * last.kernel, <double> round_up(images, vector) * pairs(last))
 
 
 def multiply_adds(problem):

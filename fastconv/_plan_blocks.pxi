@@ -108,14 +108,6 @@ cdef bint better_flat(const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows) no
     return filled > (FEW_FILL if light_rows(g) else 1.02) * row_fill(lanes, g.vector)
 
 
-cdef bint strings(const Geometry* g, const Axis* rows, Py_ssize_t images) noexcept:
-    """Whether lanes of images run on from pixel to pixel of a row, where rows are collected."""
-    return (
-        g.row_block > 1 and g.n_lane_blocks == 1
-        and string_gain(rows, images, g.vector, g.size, g.height == MANY_ROWS) > 1
-    )
-
-
 cdef bint may_crowd(const Geometry* g) noexcept:
     """Whether rows that run on may take more of the caches that go with the widest vectors.
 
@@ -172,7 +164,10 @@ cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
         g.rows_bytes = round_up(cut.other_taps * cut.slot * g.pitch, 64)
     if g.gathered:
         g.row_block = min(cut.rows, max(1, GATHERED_RESULTS // rows.stride))
-        g.strung = strings(g, rows, cut.lanes)
+        g.strung = (
+            g.row_block > 1 and g.n_lane_blocks == 1
+            and string_saves(g, g.outer, g.n_outer, g.lane.n_in) > 0
+        )
     g.n_row_blocks = ceil_div(cut.rows, g.row_block)
 
 
@@ -203,7 +198,7 @@ cdef bint goes_by_panel(const Geometry* g) noexcept:
 
 
 cdef Py_ssize_t apart(const Geometry* g, Py_ssize_t step) noexcept:
-    """A step that is not shorter, and does not meet itself in one set of the cache if it is long."""
+    """A step, longer if need be, that does not meet itself in one set of the cache."""
     return step if step < 16 * g.vector else (ceil_div(step, g.vector) // 2 * 2 + 1) * g.vector
 
 

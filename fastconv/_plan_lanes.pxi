@@ -2,17 +2,20 @@
 
 cdef enum:
     RELAY_BYTES = 1 << 23       # of x that caches do not hold together with a copy
+    FULL_BATCH = 48             # images that fill whole tiles of any type
 
 # What lanes along a row or the batch cost beside their multiply-adds, in multiply-adds: a row of x
 # and each of its numbers, a number that is laid out anew, by one worker or for others to read, or
-# past the caches, one of the result that is stored far from its neighbours. Joined phases fill
-# tiles better, and rows are stored by planes where no taps overlap.
+# past the caches, one of the result that is stored far from its neighbours, a row of an image that
+# is laid out anew by itself. Joined phases fill tiles better, and rows are stored by planes where
+# no taps overlap.
 cdef double ROW_LOAD = 300
 cdef double LOAD = 15
 cdef double RELAY = 30
 cdef double RELAY_SHARED = 42
 cdef double RELAY_FAR = 65
-cdef double SCATTER = 15
+cdef double SCATTER = 13
+cdef double ROW_RELAY = 80
 cdef double JOINED_SHARE = 0.7
 cdef double ALONE = 1.15
 
@@ -101,15 +104,6 @@ cdef double string_gain(
     return max(1.0, gain * (STRUNG_TALL if tall else STRUNG_LOW))
 
 
-cdef double batch_fill(const Geometry* g, const Axis* row, Py_ssize_t images) noexcept:
-    """The useful share of the lanes' work when they run along the batch."""
-    cdef bint tall = g.height == MANY_ROWS
-    cdef double filled = images / tiles_time(images, g.vector, tall)
-    if gathers(g, row):
-        filled *= string_gain(row, images, g.vector, g.size, tall)
-    return filled
-
-
 cdef double rows_cost(const Geometry* g) noexcept:
     """What lanes along rows cost for one channel of x, in multiply-adds, if arrays are contiguous.
 
@@ -131,21 +125,59 @@ cdef double rows_cost(const Geometry* g) noexcept:
     return min(apart, on) + x_rows * (ROW_LOAD + LOAD * a.n_in)
 
 
-cdef double batch_cost(
-        const Geometry* g, const Axis* axes, Py_ssize_t d, double filled, double moved,
-        double relay) noexcept:
-    """The same for lanes along the batch, which fill so much of their vectors, and when moved."""
+cdef double batch_work(const Geometry* g, const Axis* axes, Py_ssize_t d) noexcept:
+    """What the products of lanes along the batch cost for one channel of x and an image."""
     cdef double work = <double> g.c_out * g.components * g.components
-    cdef double numbers = g.components, results = results_of(g, axes, d)
     cdef Py_ssize_t i
     cdef bint alone = True       # no product is added to another tap's
     for i in range(d):
         work *= pairs(&axes[i])
-        numbers *= axes[i].n_in
         alone = alone and axes[i].max_taps <= 1
-    if alone:
-        work *= ALONE
-    return work / filled + (relay * numbers + SCATTER * results) / moved
+    return work * ALONE if alone else work
+
+
+cdef double numbers_of(const Geometry* g, const Axis* axes, Py_ssize_t d) noexcept:
+    """Numbers of a channel of x."""
+    cdef double numbers = g.components
+    cdef Py_ssize_t i
+    for i in range(d):
+        numbers *= axes[i].n_in
+    return numbers
+
+
+cdef double moved_share(Py_ssize_t images) noexcept:
+    """How well images are moved: QUAD at a time, the last ones of more twice; less one by one."""
+    return <double> images / round_up(images, QUAD) if images >= QUAD else 0.5
+
+
+cdef double string_saves(
+        const Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t images) noexcept:
+    """What is saved of that if lanes of images run on from pixel to pixel of a row, or 0.
+
+    x is laid out anew row by row then.
+    """
+    cdef const Axis* row = &axes[d - 1]
+    cdef bint tall = g.height == MANY_ROWS
+    cdef double gain, work
+    if not gathers(g, row) or images == 0 or row.n_in == 0:
+        return 0
+    gain = string_gain(row, images, g.vector, g.size, tall)
+    work = batch_work(g, axes, d) * tiles_time(images, g.vector, tall) / images
+    return max(
+        0.0, work * (1 - 1 / gain)
+        - ROW_RELAY * numbers_of(g, axes, d) / row.n_in / moved_share(images))
+
+
+cdef double batch_cost(
+        const Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t images,
+        double relay) noexcept:
+    """What lanes along so many images cost for one channel of x and an image."""
+    cdef double filled = images / tiles_time(images, g.vector, g.height == MANY_ROWS)
+    cdef double moved = relay * numbers_of(g, axes, d) + SCATTER * results_of(g, axes, d)
+    return (
+        batch_work(g, axes, d) / filled - string_saves(g, axes, d, images)
+        + moved / moved_share(images)
+    )
 
 
 cdef double results_of(const Geometry* g, const Axis* axes, Py_ssize_t d) noexcept:
@@ -162,18 +194,16 @@ cdef bint joins_in_any_batch(Geometry* g, const Axis* axes, Py_ssize_t d) noexce
 
     What decides the order of a sum must not depend on them.
     """
-    return joins(g, True) and JOINED_SHARE * rows_cost(g) <= batch_cost(g, axes, d, 1, 1, RELAY)
+    return joins(g, True) and JOINED_SHARE * rows_cost(g) <= batch_cost(
+        g, axes, d, FULL_BATCH, RELAY)
 
 
 cdef bint batch_is_better(
         const Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t images,
         bint shared) noexcept:
     """Whether lanes along the batch cost less than along rows, in the layout there is."""
-    cdef double numbers = g.components, rows = rows_cost(g), moved = 1
+    cdef double numbers = numbers_of(g, axes, d), rows = rows_cost(g)
     cdef double relay = RELAY_SHARED if shared else RELAY
-    cdef Py_ssize_t i
-    for i in range(d):
-        numbers *= axes[i].n_in
     if numbers * images * g.groups * g.c_in * g.size >= RELAY_BYTES:
         relay = RELAY_FAR
     if g.lane.x_step != g.element:
@@ -182,11 +212,7 @@ cdef bint batch_is_better(
         relay *= 3
     if not g.interleaved and not g.by_channel:
         rows += results_of(g, axes, d) * SCATTER
-    # More images than QUAD are moved by so many, the last ones twice.
-    if images > QUAD:
-        moved = <double> images / round_up(images, QUAD)
-    return rows > batch_cost(
-        g, axes, d, batch_fill(g, &axes[d - 1], images), moved, relay)
+    return images > 0 and rows > batch_cost(g, axes, d, images, relay)
 
 
 cdef Py_ssize_t spatial_lane(const Geometry* g, const Axis* axes, Py_ssize_t d) noexcept:

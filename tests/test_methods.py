@@ -335,13 +335,13 @@ def test_lanes_along_columns_or_the_batch_have_the_same_bits(workers, isa):
 #: Maps whose pixels have their images as lanes that follow each other, and geometries whose pixels
 #: at the edges have taps less: some, none, as many as all others.
 STRUNG = (
-    ((6, 4, 4), (6, 5, 4, 4), {"stride": 2, "padding": 1}),
-    ((6, 3, 7), (6, 9, 3, 3), {"padding": 1}),
-    ((6, 5), (6, 17, 8), {"stride": 3, "padding": ((2, 5),)}),
-    ((6, 4, 5), (6, 16, 5, 5), {"stride": 2, "padding": 2, "groups": 2}),
-    ((6, 2, 3, 5), (6, 4, 2, 3, 5), {"stride": (1, 2, 2), "padding": (0, 1, 2)}),
-    ((6, 4, 9), (6, 8, 3, 3), {"dilation": 2, "padding": 2}),
-    ((6, 6, 6), (6, 5, 5, 5), {"stride": (3, 2), "padding": "same"}),
+    ((6, 4, 4), (6, 53, 4, 4), {"stride": 2, "padding": 1}),
+    ((6, 3, 7), (6, 41, 3, 3), {"padding": 1}),
+    ((6, 5), (6, 70, 8), {"stride": 3, "padding": ((2, 5),)}),
+    ((6, 4, 5), (6, 64, 5, 5), {"stride": 2, "padding": 2, "groups": 2}),
+    ((6, 2, 3, 5), (6, 36, 2, 3, 5), {"stride": (1, 2, 2), "padding": (0, 1, 2)}),
+    ((6, 4, 9), (6, 48, 3, 3), {"dilation": 2, "padding": 2}),
+    ((6, 5, 8), (6, 70, 6, 5), {"stride": (3, 2), "padding": "same"}),
 )
 
 
@@ -376,16 +376,28 @@ def test_images_that_follow_each_other_have_the_bits_of_one(geometry, isa):
 
 
 def test_images_follow_each_other_while_channels_are_near(isa):
-    def shape(length):
-        return (5 * half_vector // 2, 3, 4, length)
-
-    half_vector = {"baseline": 2, "avx2": 4, "avx512": 8}[isa]
+    # Where a weight is infinite lanes run along the batch in rows of any length.
+    rng = np.random.default_rng(12)
+    images = {"baseline": 5, "avx2": 10, "avx512": 20}[isa]
+    w = small_integers(rng, (64, 8, 4, 4), "float32")
+    w[5, 3, 2, 1] = np.inf
     geometry = {"stride": 2, "padding": 1}
-    at = switches(range(4, 120), lambda n: plan(shape(n), (3, 1, 4, 4), **geometry).strung)
+
+    def strung(length):
+        x = images, 64, 3, length
+        problem = problem_of(x, w.shape, **geometry)
+        strides = plan_strides(problem, x, w.shape, "float32")
+        exact = _direct.make_plan(problem, np.dtype("float32"), strides, 1, exact=True)
+        assert exact.lane_axis == "batch"
+        return exact.strung
+
+    at = switches(range(8, 160), strung)
     assert at
-    for pair in at:
-        for n in pair:
-            check_exact(shape(n), (3, 1, 4, 4), method="direct", **geometry)
+    for length in at[-1]:
+        x = small_integers(rng, (images, 64, 3, length), "float32")
+        np.testing.assert_array_equal(
+            fastconv.conv_transpose(x, w, method="direct", **geometry),
+            fastconv.conv_transpose(x, w, method="reference", **geometry))
 
 
 @pytest.mark.parametrize("dtype", ("float32", "float64", "float16", "int16", "complex64"))

@@ -69,13 +69,12 @@ def test_images_count_as_pixels():
 
 def test_products_that_are_cropped_count():
     # Of maps of 4 x 4 with padding 1 direct makes 14 / 16 of the products along rows, in which 5
-    # lanes make 4 pixels, and along the batch (14 / 16)**2, if all lanes have images, of this pixel
-    # or of the next ones.
+    # lanes make 4 pixels, and along the batch (14 / 16)**2, if all lanes have images.
     w = (1024, 64, 4, 4)
     padded = {"stride": 2, "padding": 1}
     for images, method in [
         (15, "col2im"), (16, "direct"), (17, "col2im"), (20, "col2im"), (21, "direct"),
-        (24, "direct"), (25, "direct"), (64, "direct"),
+        (24, "direct"), (25, "col2im"), (26, "col2im"), (27, "direct"), (64, "direct"),
     ]:
         assert chosen((images, 1024, 4, 4), w, **padded) == method
     assert chosen((63, 1024, 4, 4), w, stride=2) == "col2im"
