@@ -97,7 +97,7 @@ cdef inline Py_ssize_t first_tap(const Axis* a, Py_ssize_t q) noexcept nogil:
 
 cdef inline Py_ssize_t last_tap(const Axis* a, Py_ssize_t q, Py_ssize_t taps) noexcept nogil:
     """The last of so many taps that does; before the first one if none does."""
-    return min(taps - 1, q // a.shift)
+    return min(taps - 1, floor_div(q, a.shift))
 
 
 cdef inline Py_ssize_t tap_axis(const Geometry* g, Py_ssize_t number) noexcept nogil:
@@ -356,6 +356,38 @@ cdef void run_set(const Call* c, Place* p) noexcept nogil:
         lane += n
 
 
+cdef void run_gathered(const Call* c, Place* p) noexcept nogil:
+    """All sets of a task, the results of whole rows collected before they are stored."""
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t last = g.n_outer - 1
+    cdef const Axis* rows = &g.outer[last]
+    cdef Py_ssize_t lanes = p.lane_hi - p.lane_lo
+    cdef Py_ssize_t lane, n, vectors, other, others, cls, row
+    cdef bint any_inside
+    for other in range(g.n_sets // rows.n_classes):
+        lane = 0
+        while lane < lanes:
+            # No wider than the accumulators, which are sized for a full block of lanes.
+            vectors = next_tile(g, lane, lanes)
+            n = min(lanes - lane, vectors * g.vector)
+            any_inside = False
+            others = 1
+            for row in range(p.row_lo, p.row_hi):
+                for cls in range(rows.n_classes):
+                    p.set = other * rows.n_classes + cls
+                    p.q[last] = row
+                    if not list_taps(c, p):
+                        continue
+                    any_inside = True
+                    others = p.phases // p.size[last]
+                    run_together(
+                        c, p, lane, vectors, 1,
+                        gathered_at(c, p, others, row - p.row_lo, p.first[last]))
+            if any_inside:
+                store_gathered(c, p, others, lane, n)
+            lane += n
+
+
 cdef Py_ssize_t same_taps(const Geometry* g, const Place* p) noexcept nogil:
     """Where the pixels of a row end that have the taps of this one."""
     cdef Py_ssize_t last = g.n_outer - 1, row = p.q[last] + 1
@@ -389,10 +421,7 @@ cdef void run_strung(const Call* c, Place* p) noexcept nogil:
                     continue
                 any_inside = True
                 others = p.phases // p.size[last]
-                acc = c.acc + (
-                    p.first[last] * others * p.channels * g.components * g.acc_pitch
-                    + (row - p.row_lo) * images
-                ) * g.size
+                acc = gathered_at(c, p, others, row - p.row_lo, p.first[last])
                 stop = same_taps(g, p)
                 lanes = (stop - row) * images
                 lane = 0
@@ -404,41 +433,6 @@ cdef void run_strung(const Call* c, Place* p) noexcept nogil:
                 row = stop
         if any_inside:
             store_gathered(c, p, others, 0, images)
-
-
-cdef void run_gathered(const Call* c, Place* p) noexcept nogil:
-    """All sets of a task, the results of whole rows collected before they are stored."""
-    cdef const Geometry* g = c.g
-    cdef Py_ssize_t last = g.n_outer - 1
-    cdef const Axis* rows = &g.outer[last]
-    cdef Py_ssize_t lanes = p.lane_hi - p.lane_lo
-    cdef Py_ssize_t lane, n, vectors, other, others, cls, row
-    cdef bint any_inside
-    for other in range(g.n_sets // rows.n_classes):
-        lane = 0
-        while lane < lanes:
-            # No wider than the accumulators, which are sized for a full block of lanes.
-            vectors = next_tile(g, lane, lanes)
-            n = min(lanes - lane, vectors * g.vector)
-            any_inside = False
-            others = 1
-            for row in range(p.row_lo, p.row_hi):
-                for cls in range(rows.n_classes):
-                    p.set = other * rows.n_classes + cls
-                    p.q[last] = row
-                    if not list_taps(c, p):
-                        continue
-                    any_inside = True
-                    others = p.phases // p.size[last]
-                    run_together(
-                        c, p, lane, vectors, 1,
-                        c.acc + (
-                            ((row - p.row_lo) * rows.n_phases + p.first[last])
-                            * others * p.channels * g.components * g.acc_pitch * g.size
-                        ))
-            if any_inside:
-                store_gathered(c, p, others, lane, n)
-            lane += n
 
 
 cdef void run_rows(const Call* c, Place* p) noexcept nogil:

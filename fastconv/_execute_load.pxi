@@ -82,7 +82,8 @@ cdef void relay_lanes(
 cdef void relay_task(const Call* c, Py_ssize_t task) noexcept nogil:
     """Lay one pixel or one channel out as [group, pixel][channel][component][image].
 
-    Tile by tile it is [group, pixel][tile][channel][component][image of the tile].
+    Tile by tile it is [group, pixel][tile][channel][component][image of the tile], strung it is
+    [group, row of pixels][channel][component][pixel of the row][image].
     """
     cdef const Geometry* g = c.g
     cdef Py_ssize_t images = g.lane.n_in, lane = 0, block, width

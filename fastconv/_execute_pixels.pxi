@@ -69,8 +69,8 @@ cdef inline void taps_inside(
         const Axis* a, Py_ssize_t q, Py_ssize_t phase, Py_ssize_t* low,
         Py_ssize_t* high) noexcept nogil:
     """Taps [low, high) of a phase whose input is inside."""
-    low[0] = max(0, ceil_div(q - a.n_in + 1, a.shift))
-    high[0] = max(low[0], min(phase_taps(a, phase) - 1, floor_div(q, a.shift)) + 1)
+    low[0] = first_tap(a, q)
+    high[0] = max(low[0], last_tap(a, q, phase_taps(a, phase)) + 1)
 
 
 cdef Py_ssize_t list_outer_taps(

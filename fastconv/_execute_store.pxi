@@ -228,6 +228,23 @@ cdef void store_runs(
         done += turns * run
 
 
+cdef inline char* gathered_at(
+        const Call* c, const Place* p, Py_ssize_t other_phases, Py_ssize_t pixel,
+        Py_ssize_t first) noexcept nogil:
+    """Accumulators of a pixel of a task's row, from the class on whose first phase is `first`.
+
+    Those of the next pixel follow behind all phases, or as lanes.
+    """
+    cdef const Geometry* g = c.g
+    cdef Py_ssize_t row = first, lane = 0
+    if g.strung:
+        lane = pixel * g.lane.n_in
+    else:
+        row += pixel * g.outer[g.n_outer - 1].n_phases
+    row *= other_phases * p.channels * g.components
+    return c.acc + (row * g.acc_pitch + lane) * g.size
+
+
 cdef void store_gathered(
         const Call* c, const Place* p, Py_ssize_t other_phases, Py_ssize_t lane,
         Py_ssize_t n) noexcept nogil:
@@ -238,7 +255,7 @@ cdef void store_gathered(
     cdef Py_ssize_t low = max(0, p.row_lo * rows.stride - rows.crop)
     cdef Py_ssize_t high = min(rows.n_out, p.row_hi * rows.stride - rows.crop)
     cdef Py_ssize_t row_bytes = g.acc_pitch * g.size
-    cdef Py_ssize_t other, rest, i, o, f, r, cls, part, position, place
+    cdef Py_ssize_t other, rest, i, o, f, r, cls, part, position
     cdef const char* row
     cdef char* y
     cdef bint inside
@@ -267,14 +284,10 @@ cdef void store_gathered(
             f = o + rows.crop
             r = f % rows.stride
             cls = r if not rows.merged else 1 if r >= class_size(rows, 0) else 0
-            place = f // rows.stride - p.row_lo
-            row = c.acc
-            if g.strung:
-                row += place * g.lane.n_in * g.size
-                place = 0
+            row = gathered_at(
+                c, p, other_phases, f // rows.stride - p.row_lo, class_first(rows, cls))
             row += (
-                (place * rows.n_phases + class_first(rows, cls)) * other_phases
-                + other * class_size(rows, cls) + r - class_first(rows, cls)
+                other * class_size(rows, cls) + r - class_first(rows, cls)
             ) * p.channels * g.components * row_bytes
             for part in range(g.components):
                 c.sources[s.n_sources] = row + part * row_bytes

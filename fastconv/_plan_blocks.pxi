@@ -197,8 +197,8 @@ cdef bint goes_by_panel(const Geometry* g) noexcept:
     return strip_bytes(g) <= SHALLOW_BYTES or g.flat and short_rows(g)
 
 
-cdef Py_ssize_t apart(const Geometry* g, Py_ssize_t step) noexcept:
-    """A step, longer if need be, that does not meet itself in one set of the cache."""
+cdef Py_ssize_t odd_step(const Geometry* g, Py_ssize_t step) noexcept:
+    """A long step as an odd number of vectors, which does not meet itself in one set of a cache."""
     return step if step < 16 * g.vector else (ceil_div(step, g.vector) // 2 * 2 + 1) * g.vector
 
 
@@ -211,10 +211,10 @@ cdef void lay_out_by_batch(Geometry* g) noexcept:
     g.pitch = round_up(g.lane.n_in, g.vector) if g.tiled else g.lane.n_in
     if g.strung:
         g.pixel_step = g.lane.n_in
-        g.pitch = apart(g, g.lane.n_in * row.n_in)
-        g.pixel_row_step = apart(g, channels * g.pitch)
+        g.pitch = odd_step(g, g.lane.n_in * row.n_in)
+        g.pixel_row_step = odd_step(g, channels * g.pitch)
     else:
-        g.pixel_step = apart(g, channels * g.pitch)
+        g.pixel_step = odd_step(g, channels * g.pitch)
         g.pixel_row_step = row.n_in * g.pixel_step
     g.relaid = g.groups * g.pixel_row_step
     for i in range(g.n_outer - 1):

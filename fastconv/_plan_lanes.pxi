@@ -71,15 +71,15 @@ cdef bint runs_on(const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows) noexce
     )
 
 
-cdef double tiles_time(Py_ssize_t lanes, Py_ssize_t vector, bint tall) noexcept:
-    """What tiles of so many lanes take, in lanes: narrow ones more than their share if low."""
-    cdef Py_ssize_t vectors = max(1, ceil_div(lanes, vector))
-    if tall or vectors % TALL_VECTORS == 0:
-        return vectors * vector
+cdef double tiles_time(const Geometry* g, Py_ssize_t lanes) noexcept:
+    """What tiles of so many lanes take, in lanes: low and narrow ones more than their share."""
+    cdef Py_ssize_t vectors = max(1, ceil_div(lanes, g.vector))
+    if g.height == MANY_ROWS or vectors % TALL_VECTORS == 0:
+        return vectors * g.vector
     if vectors == 1:
-        return vector / LOW_RATE
+        return g.vector / LOW_RATE
     # One of two vectors, or two of them instead of one of three and one of one.
-    return vector * (vectors + (LOW_PAIR if vectors % TALL_VECTORS == 2 else 2 * LOW_PAIR))
+    return g.vector * (vectors + (LOW_PAIR if vectors % TALL_VECTORS == 2 else 2 * LOW_PAIR))
 
 
 cdef bint gathers(const Geometry* g, const Axis* row) noexcept:
@@ -87,21 +87,19 @@ cdef bint gathers(const Geometry* g, const Axis* row) noexcept:
     return covers(row) and row.y_step == g.element and row.stride * g.components <= MAX_SOURCES
 
 
-cdef double string_gain(
-        const Axis* row, Py_ssize_t images, Py_ssize_t vector, Py_ssize_t size,
-        bint tall) noexcept:
+cdef double string_gain(const Geometry* g, const Axis* row, Py_ssize_t images) noexcept:
     """How much faster tiles are if lanes of images run on from pixel to pixel of a row, or 1.
 
     Pixels at the edges have taps less, and lanes of their own.
     """
     cdef Py_ssize_t inner = clip(row.n_in - row.span, 1, max(1, GATHERED_RESULTS // row.stride))
     cdef double alone, edges, gain
-    if <double> images * row.n_in * size > STRUNG_BYTES:
+    if <double> images * row.n_in * g.size > STRUNG_BYTES:
         return 1
-    alone = tiles_time(images, vector, tall)
+    alone = tiles_time(g, images)
     edges = row.span * (1 - 1.0 / row.max_taps) * alone
-    gain = (inner * alone + edges) / (tiles_time(inner * images, vector, tall) + edges)
-    return max(1.0, gain * (STRUNG_TALL if tall else STRUNG_LOW))
+    gain = (inner * alone + edges) / (tiles_time(g, inner * images) + edges)
+    return max(1.0, gain * (STRUNG_TALL if g.height == MANY_ROWS else STRUNG_LOW))
 
 
 cdef double rows_cost(const Geometry* g) noexcept:
@@ -125,15 +123,18 @@ cdef double rows_cost(const Geometry* g) noexcept:
     return min(apart, on) + x_rows * (ROW_LOAD + LOAD * a.n_in)
 
 
-cdef double batch_work(const Geometry* g, const Axis* axes, Py_ssize_t d) noexcept:
-    """What the products of lanes along the batch cost for one channel of x and an image."""
+cdef double batch_work(
+        const Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t images) noexcept:
+    """What products cost for one channel of x and image, if lanes run along so many images."""
     cdef double work = <double> g.c_out * g.components * g.components
     cdef Py_ssize_t i
     cdef bint alone = True       # no product is added to another tap's
     for i in range(d):
         work *= pairs(&axes[i])
         alone = alone and axes[i].max_taps <= 1
-    return work * ALONE if alone else work
+    if alone:
+        work *= ALONE
+    return work * tiles_time(g, images) / images
 
 
 cdef double numbers_of(const Geometry* g, const Axis* axes, Py_ssize_t d) noexcept:
@@ -146,38 +147,33 @@ cdef double numbers_of(const Geometry* g, const Axis* axes, Py_ssize_t d) noexce
 
 
 cdef double moved_share(Py_ssize_t images) noexcept:
-    """How well images are moved: QUAD at a time, the last ones of more twice; less one by one."""
+    """How well images are moved: QUAD at a time, the last ones of more twice; fewer one by one."""
     return <double> images / round_up(images, QUAD) if images >= QUAD else 0.5
-
-
-cdef double string_saves(
-        const Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t images) noexcept:
-    """What is saved of that if lanes of images run on from pixel to pixel of a row, or 0.
-
-    x is laid out anew row by row then.
-    """
-    cdef const Axis* row = &axes[d - 1]
-    cdef bint tall = g.height == MANY_ROWS
-    cdef double gain, work
-    if not gathers(g, row) or images == 0 or row.n_in == 0:
-        return 0
-    gain = string_gain(row, images, g.vector, g.size, tall)
-    work = batch_work(g, axes, d) * tiles_time(images, g.vector, tall) / images
-    return max(
-        0.0, work * (1 - 1 / gain)
-        - ROW_RELAY * numbers_of(g, axes, d) / row.n_in / moved_share(images))
 
 
 cdef double batch_cost(
         const Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t images,
         double relay) noexcept:
-    """What lanes along so many images cost for one channel of x and an image."""
-    cdef double filled = images / tiles_time(images, g.vector, g.height == MANY_ROWS)
+    """What lanes along so many images cost for one channel of x and image."""
     cdef double moved = relay * numbers_of(g, axes, d) + SCATTER * results_of(g, axes, d)
-    return (
-        batch_work(g, axes, d) / filled - string_saves(g, axes, d, images)
-        + moved / moved_share(images)
-    )
+    return batch_work(g, axes, d, images) + moved / moved_share(images)
+
+
+cdef double string_saves(
+        const Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t images) noexcept:
+    """What it costs less if lanes of images run on from pixel to pixel of a row, or 0.
+
+    x is laid out anew row by row then.
+    """
+    cdef const Axis* row = &axes[d - 1]
+    cdef double gain, rows
+    if not gathers(g, row) or images == 0 or row.n_in == 0:
+        return 0
+    gain = string_gain(g, row, images)
+    rows = numbers_of(g, axes, d) / row.n_in
+    return max(
+        0.0,
+        batch_work(g, axes, d, images) * (1 - 1 / gain) - ROW_RELAY * rows / moved_share(images))
 
 
 cdef double results_of(const Geometry* g, const Axis* axes, Py_ssize_t d) noexcept:
@@ -212,7 +208,8 @@ cdef bint batch_is_better(
         relay *= 3
     if not g.interleaved and not g.by_channel:
         rows += results_of(g, axes, d) * SCATTER
-    return images > 0 and rows > batch_cost(g, axes, d, images, relay)
+    return images > 0 and (
+        rows > batch_cost(g, axes, d, images, relay) - string_saves(g, axes, d, images))
 
 
 cdef Py_ssize_t spatial_lane(const Geometry* g, const Axis* axes, Py_ssize_t d) noexcept:

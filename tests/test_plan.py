@@ -142,7 +142,7 @@ def test_each_element_is_stored_once(problem, kind, tile, workers, layout, exact
     event(plan.lane_axis)
     event("several workers" if plan.workers > 1 else "one worker")
     event("flat" if plan.flat else "row by row")
-    event("pixel by pixel" if not plan.strung else "images of a row together")
+    event(f"strung: {plan.strung}")
     event("several groups in a task" if plan.groups > 1 else "one group in a task")
     event("complete" if plan.complete else "filled")
     event(f"stencil: {plan.stencil}")
