@@ -92,6 +92,11 @@ def explain(
         each product that reaches the result; eight for complex), ``bytes`` (x, w and the result
         once each), and where the method plans them ``phases``, ``tile``, ``tasks``, ``lane_axis``
         and ``scratch_bytes``.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As `conv_transpose` would for such arrays, or because there are none.
     """
     arguments = {
         "stride": 1, "padding": 0, "output_padding": 0, "output_size": None, "dilation": 1,
@@ -100,8 +105,14 @@ def explain(
     x_lengths, w_lengths = _shape(x_shape, "x_shape"), _shape(w_shape, "w_shape")
     problem = make_problem(x_lengths, w_lengths, **arguments, channel_axis=channel_axis)
     kind = native(dtype)
+    count = 0
+    for name, lengths in (("x", x_lengths), ("w", w_lengths), ("result", problem.shape)):
+        numbers = math.prod(lengths)
+        if numbers * kind.itemsize > MAX_LENGTH:
+            raise ValueError(
+                f"a {name} of shape {lengths} and type {kind} is more than NumPy can address")
+        count += numbers
     row = _methods.choose(method, problem, kind)
-    count = math.prod(problem.shape) + math.prod(x_lengths) + math.prod(w_lengths)
     told: dict[str, Any] = {
         "method": _methods.name(row),
         "isa": _isa.active,

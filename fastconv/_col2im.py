@@ -81,7 +81,7 @@ def explain_columns(
     size = COMPUTE[TYPES[dtype.char].compute].itemsize
     tile = _isa.tiles[TYPES[dtype.char].compute]
     images = math.prod(problem.batch)
-    tasks = len(_columns.task_columns(problem, workers, tile[0], karatsuba))
+    tasks = _columns.count_tasks(problem, workers, tile[0], karatsuba)
     used = min(workers, tasks)
     return {
         "workers": used,

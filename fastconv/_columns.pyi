@@ -8,6 +8,9 @@ def panel_bytes(problem: Problem, images: int, size: int, karatsuba: bool) -> in
 def worker_bytes(
     problem: Problem, images: int, workers: int, vector: int, size: int, karatsuba: bool
 ) -> int: ...
+def count_tasks(
+    problem: Problem, workers: int, vector: int, karatsuba: bool
+) -> int: ...
 def task_columns(
     problem: Problem, workers: int, vector: int, karatsuba: bool
 ) -> list[int]: ...

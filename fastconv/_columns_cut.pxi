@@ -9,7 +9,7 @@ cdef Py_ssize_t count_pixels(problem, Py_ssize_t images) except -1:
 
 cdef Py_ssize_t block_vectors(Py_ssize_t pixels, Py_ssize_t vector_bytes) noexcept nogil:
     """Vectors of columns in a block: whole tiles, at least one."""
-    cdef Py_ssize_t most = max(COLUMN_VECTORS, NEAR_BYTES // (max(pixels, 1) * vector_bytes))
+    cdef Py_ssize_t most = max(COLUMN_VECTORS, NEAR_BYTES // vector_bytes // max(pixels, 1))
     return TALL_VECTORS * clip(
         BLOCK_VECTORS // (max(pixels, 1) * TALL_VECTORS), 1, most // TALL_VECTORS)
 
@@ -160,6 +160,12 @@ cdef Py_ssize_t turned_bytes(problem, Py_ssize_t images) except -1:
     """Scratch of one worker for results that are turned, if they may be."""
     cdef Py_ssize_t last = len(problem.kernel) - 1
     return TURNED_BYTES if images == 1 and problem.kernel[last] >= TURNED_TAPS else 0
+
+
+def count_tasks(problem, Py_ssize_t workers, Py_ssize_t vector, bint karatsuba):
+    """Tasks for at most `workers` threads."""
+    cdef Cut cut
+    return make_cut(problem, workers, vector, karatsuba, &cut)
 
 
 def task_columns(problem, Py_ssize_t workers, Py_ssize_t vector, bint karatsuba):

@@ -23,15 +23,17 @@ COMPUTE = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint64))
 NUMBER_WORK = 10
 WEIGHT_WORK = 60
 
-#: Up to this many taps of a kernel there always is a plan.
+#: Up to this many taps of a kernel and this dilation, as products over all axes, there always is a
+#: plan.
 SAFE_TAPS = 1 << 17
+SAFE_DILATION = 1 << 12
 
 
 def refuses(problem: Problem, dtype: np.dtype) -> str | None:
     """Why this method cannot do a problem, or None."""
     if dtype.char not in TYPES:
         return f"there are no kernels for {dtype}"
-    if math.prod(problem.kernel) > SAFE_TAPS:
+    if math.prod(problem.kernel) > SAFE_TAPS or math.prod(problem.dilation) > SAFE_DILATION:
         try:
             explain(problem, dtype, 1)
         except OverflowError as error:

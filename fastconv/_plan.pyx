@@ -41,6 +41,9 @@ cdef enum:
     TILED_BYTES = 1 << 15       # ... that a first-level cache holds, however it lies
     MAX_SOURCES = 2048          # phases that are interleaved at once
     LIST_TAPS = 1 << 17         # outer taps in a list
+    MAX_DILATION = 1 << 12      # dilation (product of all axes) beyond which positions may be
+    MAX_PLACES = 1 << 20        # refused that are more than so many,
+    MAX_SPREAD = 16             # and so many times those of the result
     PIXEL_TAPS = 1 << 14        # taps of all axes in the longer lists of pixels,
     PIXEL_WEIGHTS = 1 << 21     # bytes of weights that a few pixels are multiplied with at a time,
     LEAST_INSIDE = 7            # and pixels of a row that have all taps
@@ -74,8 +77,9 @@ cdef double PAIR_LOSS = 0.5
 # What more than ROWS_BYTES have to gain.
 cdef double CROWDED = 0.9
 
-# Shared scratch at most, in bytes, which keeps sums of sizes in range.
-cdef double MAX_BYTES = 2.0 ** 62
+# What x laid out anew, w and the result may each take at most, as numbers of the compute type:
+# more than any machine has, and little enough that no product of sizes is out of range.
+cdef double MAX_BYTES = 2.0 ** 50
 
 
 include "_plan_axes.pxi"
@@ -99,6 +103,17 @@ cdef bint fits(
         return False
     cdef Py_ssize_t row = (axes[lane].span + g.vector) * g.components * g.size
     return held(axes, d, lane) * g.depth_block * row <= ROWS_LIMIT
+
+
+cdef bint scattered(const Axis* axes, Py_ssize_t d, Py_ssize_t images) noexcept:
+    """Whether a small window meets taps so far apart that most positions q between have none."""
+    cdef double dilation = 1, places = images, results = images
+    cdef Py_ssize_t i
+    for i in range(d):
+        dilation *= axes[i].dilation
+        places *= axes[i].q_hi - axes[i].q_lo
+        results *= axes[i].n_out
+    return dilation > MAX_DILATION and places > MAX_PLACES and places > MAX_SPREAD * results
 
 
 cdef void take_axes(
@@ -288,13 +303,14 @@ cdef class Plan:
         cdef Py_ssize_t w_steps[MAX_AXES]
         cdef Py_ssize_t d = make_axes(<tuple> problem, axes)
         cdef Py_ssize_t i, spatial, lane, c_in, c_out, batch_taps
-        cdef double x_bytes, y_bytes
+        cdef double x_bytes, w_bytes, y_bytes, widened
         cdef bint in_any_batch
         _, g.groups, c_in, c_out, _, _, _, _, _, _, _, _ = <tuple> problem
         g.taps = 1
         g.complete = True
         self.macs = <double> images * components * components
-        x_bytes = y_bytes = images * element
+        x_bytes = y_bytes = <double> images * element
+        w_bytes = element
         for i in range(d):
             axes[i].x_step = x_strides[i + 2]
             axes[i].y_step = y_strides[i + 2]
@@ -303,11 +319,13 @@ cdef class Plan:
             g.complete = g.complete and covers(&axes[i])
             self.macs *= pairs(&axes[i])
             x_bytes *= axes[i].n_in
+            w_bytes *= axes[i].kernel
             y_bytes *= axes[i].n_out
         g.c_in = c_in // g.groups
         g.c_out = c_out // g.groups
         self.macs *= <double> c_in * g.c_out
         x_bytes *= c_in
+        w_bytes *= <double> c_in * g.c_out
         y_bytes *= c_out
         g.streamed = y_bytes >= LARGE_RESULT
         g.y_bytes = y_bytes
@@ -315,6 +333,13 @@ cdef class Plan:
         g.compute = compute
         g.size = 4 if compute == 0 else 8
         g.element = element
+        # Elements that share their memory may be more than could be copied.
+        widened = <double> components * g.size / element
+        if max(w_bytes, y_bytes) * widened > MAX_BYTES:
+            raise MemoryError(
+                f"a kernel of {w_bytes:.3g} bytes or a result of {y_bytes:.3g} does not fit into "
+                "memory as numbers to compute with, or scratch"
+            )
         g.x_channel, g.y_channel = x_strides[1], y_strides[1]
         g.x_image, g.y_image = x_strides[0], y_strides[0]
         g.w_in, g.w_out = w_strides[0], w_strides[1]
@@ -330,6 +355,11 @@ cdef class Plan:
         g.depth_block = max(1, ROWS_LIMIT // (batch_taps * vector * g.size * components))
         g.depth_block = min(g.depth_block, max(1, g.c_in))
 
+        if scattered(axes, d, images):
+            raise OverflowError(
+                f"with dilation {problem.dilation} few positions between its taps "
+                f"reach a result of {problem.spatial_out}"
+            )
         workers = 1 if self.macs + x_bytes + y_bytes < SERIAL_WORK else resolve(workers)
         spatial = spatial_lane(g, axes, d)
         lane = choose_lane(
@@ -353,9 +383,8 @@ cdef class Plan:
             cut_pixels(g, workers)
         else:
             make_blocks(g, workers)
-        # Elements that share their memory may be more than could be copied.
-        if (<double> g.packed + g.relaid) * g.size > MAX_BYTES:
-            raise MemoryError("the copies of x and w that are computed from do not fit into memory")
+        if g.relaid and x_bytes * widened > MAX_BYTES:
+            raise MemoryError("the copies of x that are computed from do not fit into memory")
         g.worker_bytes = g.rows_bytes + g.acc_bytes + g.list_bytes
         g.zeros_bytes = round_up(g.groups * g.c_out * components * g.size, LINE)
         g.packed_bytes = round_up(g.packed * g.size, LINE)

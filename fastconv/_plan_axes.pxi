@@ -50,25 +50,48 @@ cdef double fill(const Axis* a, Py_ssize_t vector) noexcept:
     return row_fill(a.q_hi - a.q_lo, vector) * (<double> a.n_in / (a.n_in + a.span))
 
 
-cdef Py_ssize_t pairs(const Axis* a) noexcept:
-    """Pairs (input, tap) that reach the window."""
-    # They land on crop <= i*stride + t*dilation < crop + n_out: go through whichever are fewer.
-    if a.kernel <= a.n_in:
-        return count_pairs(a.kernel, a.dilation, a.n_in, a.stride, a.crop, a.n_out)
-    return count_pairs(a.n_in, a.stride, a.kernel, a.dilation, a.crop, a.n_out)
+cdef size_t floor_sum(size_t n, size_t m, size_t a, size_t b) noexcept:
+    """Sum of (a*i + b) // m over i < n, modulo 2**64; a*n + b must not reach that.
 
-
-cdef Py_ssize_t count_pairs(
-        Py_ssize_t few, Py_ssize_t few_step, Py_ssize_t many, Py_ssize_t many_step,
-        Py_ssize_t low, Py_ssize_t n) noexcept:
-    """Pairs (i < few, j < many) with 0 <= i*few_step + j*many_step - low < n."""
-    cdef Py_ssize_t total = 0, i, first, last
-    for i in range(few):
-        first = max(0, ceil_div(low - i * few_step, many_step))
-        last = min(many - 1, floor_div(n - 1 + low - i * few_step, many_step))
-        if last >= first:
-            total += last - first + 1
+    Euclid's algorithm on a and m: counts the same points by columns and by rows in turn.
+    """
+    cdef size_t total = 0, top
+    while n > 0:
+        if a >= m:
+            total += (n // 2 * (n - 1) if n % 2 == 0 else (n - 1) // 2 * n) * (a // m)
+            a %= m
+        if b >= m:
+            total += n * (b // m)
+            b %= m
+        top = a * n + b
+        n = top // m
+        b = top % m
+        a, m = m, a
     return total
+
+
+cdef size_t pairs_below(const Axis* a, Py_ssize_t end) noexcept:
+    """Pairs (input, tap) that land before a position of the full result, modulo 2**64."""
+    cdef Py_ssize_t most = min(a.n_in, floor_div(end - 1, a.stride) + 1), complete
+    if end <= 0:
+        return 0
+    # Inputs whose taps all land before it, and those of which only some do.
+    complete = floor_div(end - 1 - (a.kernel - 1) * a.dilation, a.stride) + 1
+    complete = min(max(complete, 0), most)
+    return <size_t> complete * a.kernel + (most - complete) + floor_sum(
+        most - complete, a.dilation, a.stride, end - 1 - (most - 1) * a.stride)
+
+
+cdef double pairs(const Axis* a) noexcept:
+    """Pairs (input, tap) that reach the window: crop <= i*stride + t*dilation < crop + n_out.
+
+    More than 2**62 are not counted but taken to be as many as there can be.
+    """
+    cdef double few = min(a.n_in, a.kernel), many = max(a.n_in, a.kernel)
+    cdef double limit = few * min(many, <double> a.n_out)
+    if limit > 2.0 ** 62:
+        return limit
+    return <double> (pairs_below(a, a.crop + a.n_out) - pairs_below(a, a.crop))
 
 
 cdef int make_axes(tuple problem, Axis* axes) except -1:
@@ -93,7 +116,7 @@ cdef object all_pairs(const Axis* axes, Py_ssize_t d):
     cdef Py_ssize_t i
     count = 1
     for i in range(d):
-        count *= pairs(&axes[i])
+        count *= int(pairs(&axes[i]))
     return count
 
 

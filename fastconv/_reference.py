@@ -78,7 +78,15 @@ def _scatter(
     problem: Problem, x: np.ndarray, w: np.ndarray, y: np.ndarray, longest: int, step: int
 ) -> None:
     """``y[:, i*stride + k*dilation - crop] += x[:, i] * w[:, :, k]`` for every i and k inside."""
-    for tap in itertools.product(*map(range, problem.kernel)):
+    near = [
+        range(max(0, -((reach - c) // d)), min(k, (c + o - 1) // d + 1))
+        for k, d, c, o, reach in zip(
+            problem.kernel, problem.dilation, problem.crop, problem.spatial_out,
+            [(i - 1) * s for i, s in zip(problem.spatial_in, problem.stride, strict=True)],
+            strict=True,
+        )
+    ]
+    for tap in itertools.product(*near):
         source, target = [], []
         for k, i, s, d, c, o in zip(
             tap, problem.spatial_in, problem.stride, problem.dilation, problem.crop,

@@ -281,6 +281,53 @@ def test_direct_refuses_more_taps(kernel):
         fastconv.conv_transpose(x, w, method="direct")
 
 
+@pytest.mark.parametrize("dilation", (2**20, 2**40))
+@pytest.mark.parametrize("axes", (1, 2, 3))
+@pytest.mark.parametrize("dtype", ("float32", "complex64", "int8"))
+def test_direct_refuses_windows_between_taps_far_apart(axes, dilation, dtype):
+    # Seven taps on a stride of 3: all but a few of the positions near a window have no tap.
+    x, w = (1, 2, *[2] * axes), (2, 3, *[7] * axes)
+    full = 3 + 6 * dilation + 1
+    window = {"stride": 3, "dilation": dilation, "padding": [(dilation - 3, full - dilation - 7)]}
+    window["padding"] *= axes
+    if axes == 1 and dilation == 2**20:
+        # Few enough to go through.
+        assert plan(x, w, dtype, **window).tasks < 2**20
+    else:
+        assert chosen(x, w, dtype, **window) in ("reference", "col2im")
+        with pytest.raises(ValueError, match=f"dilation.*{dilation}"):
+            fastconv.conv_transpose(
+                np.ones(x, dtype), np.ones(w, dtype), method="direct", **window)
+    y = fastconv.conv_transpose(np.ones(x, dtype), np.ones(w, dtype), **window)
+    # Both pixels at the second tap, 3 and 6 after the window's start.
+    wanted = np.zeros([10] * axes, dtype)
+    wanted[tuple([slice(3, 7, 3)] * axes)] = 2
+    np.testing.assert_array_equal(y, np.broadcast_to(wanted, (1, 3, *wanted.shape)))
+
+
+def test_explain_knows_what_numpy_can_address():
+    with pytest.raises(ValueError, match="x of shape.*is more than NumPy can address"):
+        _api.explain((1, 2, 2**60), (2, 2, 3), "float64")
+    with pytest.raises(ValueError, match="w of shape.*is more than NumPy can address"):
+        _api.explain((1, 2, 3), (2, 2**60, 3), "float64")
+    with pytest.raises(ValueError, match="result of shape.*is more than NumPy can address"):
+        _api.explain((1, 2, 2**30), (2, 2, 3), "float64", stride=2**30)
+    with pytest.raises(MemoryError, match="2.31e.18"):
+        _api.explain((1, 2, 2**60), (2, 2, 3), "int8", method="direct")
+
+
+def test_long_axes_of_x_and_w_are_refused_without_counting_pairs(run_python):
+    assert run_python("""
+import numpy as np
+import fastconv
+x = np.broadcast_to(np.float16(1), (1, 1, 2**42))
+try:
+    fastconv.conv_transpose(x, x)
+except MemoryError as error:
+    print("needs", error)
+""", timeout=20).startswith("needs")
+
+
 def test_direct_refuses_types_without_kernels():
     x, w = (1, 2, 5), (2, 3, 3)
     assert chosen(x, w, "longdouble") == "reference"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -239,3 +240,76 @@ def test_lanes_along_the_batch_keep_within_their_scratch(stride, isa):
     np.testing.assert_array_equal(
         fastconv.conv_transpose(a, b, stride=stride, method="direct"),
         np.einsum("nci,cot->noit", a, b).reshape(64, 1, -1))
+
+
+def test_count_of_multiply_adds_of_any_axis():
+    rng = np.random.default_rng(31)
+    for _ in range(3000):
+        n, k, stride, dilation = (int(v) for v in rng.integers(1, 13, 4))
+        full = (n - 1) * stride + (k - 1) * dilation + 1
+        crop, size = int(rng.integers(-5, full + 5)), int(rng.integers(1, full + 6))
+        problem = problem_of((1, 1, n), (1, 1, k), {
+            "stride": stride, "dilation": dilation, "padding": [(crop, full - crop - size)]})
+        at = np.arange(n)[:, None] * stride + np.arange(k) * dilation - crop
+        assert multiply_adds(problem) == ((at >= 0) & (at < size)).sum(), problem
+
+
+def test_count_of_multiply_adds_takes_no_longer_for_longer_axes():
+    n = 2**30
+    problem = problem_of((1, 1, n), (1, 1, n), {"padding": [(0, n - 1)]})
+    assert multiply_adds(problem) == n * (n + 1) // 2
+
+
+def shapes_of_all_sizes(rng):
+    """Shapes, geometry and a type, of lengths up to 2**60, of arrays that can be addressed."""
+    def long():
+        return int(2 ** rng.integers(4, 60)) + int(rng.integers(-3, 4))
+
+    while True:
+        d = int(rng.integers(1, 4))
+        few = [[1, 2, 3, 7, 16, 20, long()][i] for i in rng.integers(0, 7, 4 * d + 3)]
+        dtype = np.dtype(("int8", "float16", "float32", "float64", "complex128")[rng.integers(5)])
+        groups = int(2 ** max(0, rng.integers(-3, 12)))
+        x = (few[0], few[1] * groups, *few[3 : 3 + d])
+        # Phases are gone through one by one, in less time than their weights would be packed.
+        kernel = [min(length, 2**20) for length in few[3 + d : 3 + 2 * d]]
+        w = (few[1] * groups, few[2], *kernel)
+        if max(math.prod(x), math.prod(w)) * dtype.itemsize >= 2**63:
+            continue
+        stride, dilation = few[3 + 2 * d : 3 + 3 * d], few[3 + 3 * d :]
+        padding = []
+        for a in range(d):
+            full = (x[2 + a] - 1) * stride[a] + (w[2 + a] - 1) * dilation[a] + 1
+            size = min(full, (full, 1, 50, 1000)[rng.integers(4)])
+            before = int(rng.integers(0, full - size + 1)) if full < 2**62 else 0
+            padding.append((before, full - before - size))
+        try:
+            problem = problem_of(x, w, {
+                "stride": stride, "dilation": dilation, "padding": padding, "groups": groups})
+        except ValueError:
+            continue
+        if math.prod(problem.shape) * dtype.itemsize < 2**63:
+            yield problem, dtype
+
+
+@pytest.mark.parametrize("workers", (1, 64))
+def test_no_size_is_out_of_range(workers):
+    """Each problem has a plan of sizes that make sense, or is refused in words; none is stuck."""
+    planned = refused = 0
+    for problem, dtype in islice(shapes_of_all_sizes(np.random.default_rng(workers)), 3000):
+        try:
+            plan = _direct.contiguous_plan(problem, dtype, workers)
+        except (OverflowError, MemoryError) as error:
+            assert "taps" in str(error) or "memory" in str(error)
+            refused += 1
+            continue
+        planned += 1
+        results = math.prod(problem.shape)
+        numbers = math.prod(problem.batch) * problem.c_in * math.prod(problem.spatial_in)
+        assert 0 <= plan.tasks <= 2**21 * max(1, results) * problem.groups
+        assert 1 <= plan.workers <= workers
+        weights = math.prod(problem.kernel) * problem.c_in * problem.c_out // problem.groups
+        bound = 512 * dtype.itemsize * 8 * (weights + numbers + problem.c_out) + workers * 2**23
+        assert 0 < plan.scratch_bytes < bound
+    assert planned > 1000
+    assert refused > 50
