@@ -7,6 +7,7 @@ FASTCONV_BOUNDSCHECK  1: a debugging build with Cython's bounds checks and Addre
 FASTCONV_WERROR       1: compiler warnings are errors
 """
 
+import multiprocessing
 import os
 import platform
 import subprocess
@@ -26,6 +27,7 @@ if sys.maxsize < 2**62:
 DEBUG = os.environ.get("FASTCONV_BOUNDSCHECK", "0") not in ("", "0")
 WERROR = os.environ.get("FASTCONV_WERROR", "0") not in ("", "0")
 OPENMP = os.environ.get("FASTCONV_OPENMP", "auto")
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 # At -O3 GCC unrolls lanes before it vectorises them; a tile is ten times slower then, and a narrow
@@ -52,8 +54,14 @@ SIXTEEN_REGISTERS = (
 # with a view to the registers no large tile spills.
 LANES_ONCE = ["-fschedule-insns", "-fsched-pressure"]
 
-# name -> (flags, links OpenMP, where it can be built)
+# name -> (flags, links OpenMP, where it can be built). What takes longest is first: several are
+# built at a time.
 EXTENSIONS = {
+    "_kernels_baseline": ([*KERNEL, *SIXTEEN_REGISTERS], False, True),
+    "_kernels_avx2": ([*KERNEL, *LANES_ONCE, "-march=x86-64-v3"], False, X86),
+    "_kernels_avx512": (
+        [*KERNEL, *LANES_ONCE, "-march=x86-64-v4", "-mprefer-vector-width=512"], False, X86,
+    ),
     # Plain Python that every call passes: compiled as it stands.
     "_api": (["-O2"], False, True),
     "_dtypes": (["-O2"], False, True),
@@ -65,11 +73,6 @@ EXTENSIONS = {
     "_execute": (["-O2"], True, True),
     "_columns": (["-O2"], True, True),
     "_points": (["-O2"], True, True),
-    "_kernels_baseline": ([*KERNEL, *SIXTEEN_REGISTERS], False, True),
-    "_kernels_avx2": ([*KERNEL, *LANES_ONCE, "-march=x86-64-v3"], False, X86),
-    "_kernels_avx512": (
-        [*KERNEL, *LANES_ONCE, "-march=x86-64-v4", "-mprefer-vector-width=512"], False, X86,
-    ),
 }
 
 # Cython emits every combination of its fused types, used or not.
@@ -140,6 +143,11 @@ def knows(compiler, flag):
 class BuildExt(build_ext):
     """Adds OpenMP and the flags that only the compiler at hand decides."""
 
+    def finalize_options(self):
+        super().finalize_options()
+        if self.parallel is None:
+            self.parallel = CORES
+
     def run(self):
         super().run()
         if not self.inplace:
@@ -199,6 +207,8 @@ def extensions():
 setup(
     ext_modules=cythonize(
         extensions(),
+        # Processes that are not forks would run this file again.
+        nthreads=CORES if multiprocessing.get_start_method() == "fork" else 0,
         compiler_directives={
             "language_level": 3,
             "boundscheck": DEBUG,
