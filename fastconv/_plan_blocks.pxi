@@ -223,6 +223,11 @@ cdef void lay_out_by_batch(Geometry* g) noexcept:
     g.relaid += 3 * g.vector
 
 
+cdef Py_ssize_t strung_strip(const Geometry* g) noexcept:
+    """Lanes of accumulators where images follow each other: tiles end up to a vector behind them."""
+    return round_up(g.row_block * g.lane.n_in, g.vector) + g.vector
+
+
 cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
     """Blocks of output channels whose accumulators and weights stay in the cache; the tasks."""
     cdef Py_ssize_t places = cut.others * g.n_row_blocks * g.n_lane_blocks
@@ -230,7 +235,7 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
     cdef Py_ssize_t sources = g.components * together(g), kept, fewest, shares, lanes
     kept = ACC_ROWS * (4 if g.gathered or g.by_channel else 1)
     if g.strung:
-        kept = kept * TALL_VECTORS * g.vector // max(1, g.row_block * g.lane.n_in)
+        kept = kept * TALL_VECTORS * g.vector // strung_strip(g)
     fewest = 32 if g.by_channel else 8
     g.channel_block = min(
         max(1, kept // sources), max(fewest, PACKED_BYTES // max(channel_bytes, 1)))
@@ -303,8 +308,7 @@ cdef void set_strip(Geometry* g, Py_ssize_t rows) noexcept:
         return
     g.strip = tile_vectors(g.lane_block, g.vector, g.widest, g.height) * g.vector
     if g.strung:
-        # Tiles end up to a vector behind their lanes.
-        g.strip = round_up(g.row_block * g.lane.n_in, g.vector) + g.vector
+        g.strip = strung_strip(g)
     # Rows that are not stored together are stored panel by panel.
     if not g.interleaved and not g.by_channel:
         rows = g.height
