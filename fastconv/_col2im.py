@@ -22,6 +22,9 @@ BATCH_PIXELS = 1024
 #: What it takes, in multiply-adds: on a product, also of those that are cropped, ...
 PRODUCT = 1.05
 
+#: ... on an element of x, which is copied, ...
+COPYING = 20
+
 #: ... on adding a pixel and column to what is in the result, ...
 ADDED = 25
 
@@ -66,7 +69,7 @@ def work(problem: Problem, dtype: np.dtype) -> float | None:
         scatter = SINGLE
     elif all(k <= s for k, s in zip(problem.kernel, problem.stride, strict=True)):
         scatter = APART
-    return pixels * columns * (PRODUCT * depth + scatter)
+    return pixels * (columns * (PRODUCT * depth + scatter) + COPYING * problem.c_in)
 
 
 def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:

@@ -22,15 +22,15 @@ def chosen(x, w, **arguments):
     ("most", "channels", "kernel", "arguments"),
     [
         # 60 weights to pack against so many pixels of columns that are stored, ...
-        (673, 64, 2, {"stride": 2}),
-        (673, 64, 2, {"stride": 2, "channel_axis": -1}),
-        (768, 64, 2, {"stride": 3}),
+        (358, 64, 2, {"stride": 2}),
+        (358, 64, 2, {"stride": 2, "channel_axis": -1}),
+        (672, 64, 2, {"stride": 3}),
         # ... added, where taps overlap, ...
-        (184, 64, 4, {"stride": 2, "dilation": 2}),
-        (337, 128, 4, {"stride": 2, "dilation": 2}),
-        (96, 64, 4, {"stride": 2, "dilation": 2, "groups": 2}),
+        (165, 64, 4, {"stride": 2, "dilation": 2}),
+        (279, 128, 4, {"stride": 2, "dilation": 2}),
+        (91, 64, 4, {"stride": 2, "dilation": 2, "groups": 2}),
         # ... and apart from each other.
-        (136, 128, 1, {}),
+        (100, 128, 1, {}),
         (768, 1024, 1024, {"stride": 256}),
     ],
 )
@@ -55,16 +55,16 @@ def test_minimal_filtering_takes_more_pixels(kernel, stride, most):
 def test_images_count_as_pixels():
     w = (64, 64, 2, 2)
     # The more idle lanes a row of the direct method has, the more pixels are worth it.
-    assert chosen((56, 64, 4, 3), w, stride=2) == "col2im"
-    assert chosen((57, 64, 4, 3), w, stride=2) == "direct"
-    assert chosen((2, 64, 336, 1), w, stride=2) == "col2im"
-    assert chosen((2, 64, 337, 1), w, stride=2) == "direct"
+    assert chosen((29, 64, 4, 3), w, stride=2) == "col2im"
+    assert chosen((30, 64, 4, 3), w, stride=2) == "direct"
+    assert chosen((2, 64, 179, 1), w, stride=2) == "col2im"
+    assert chosen((2, 64, 180, 1), w, stride=2) == "direct"
     # More of several images, whose rows are short, than of one.
-    w = (512, 64, 2, 2)
-    assert chosen((1, 512, 32, 24), w, stride=2) == "col2im"
-    assert chosen((1, 512, 769, 1), w, stride=2) == "direct"
-    assert chosen((16, 512, 8, 8), w, stride=2) == "col2im"
-    assert chosen((5, 512, 5, 41), w, stride=2) == "direct"
+    w = (1024, 1024, 2, 2)
+    assert chosen((1, 1024, 32, 24), w, stride=2) == "col2im"
+    assert chosen((1, 1024, 769, 1), w, stride=2) == "direct"
+    assert chosen((16, 1024, 8, 8), w, stride=2) == "col2im"
+    assert chosen((5, 1024, 5, 41), w, stride=2) == "direct"
 
 
 def test_products_that_are_cropped_count():
@@ -73,12 +73,12 @@ def test_products_that_are_cropped_count():
     w = (1024, 64, 4, 4)
     padded = {"stride": 2, "padding": 1}
     for images, method in [
-        (15, "col2im"), (16, "direct"), (17, "col2im"), (20, "col2im"), (21, "direct"),
+        (14, "col2im"), (15, "direct"), (16, "direct"), (17, "col2im"), (20, "col2im"), (21, "direct"),
         (24, "direct"), (25, "col2im"), (26, "col2im"), (27, "direct"), (64, "direct"),
     ]:
         assert chosen((images, 1024, 4, 4), w, **padded) == method
-    assert chosen((63, 1024, 4, 4), w, stride=2) == "col2im"
-    assert chosen((64, 1024, 4, 4), w, stride=2) == "direct"
+    assert chosen((62, 1024, 4, 4), w, stride=2) == "col2im"
+    assert chosen((63, 1024, 4, 4), w, stride=2) == "direct"
 
 
 def test_auto_packs_few_weights():
