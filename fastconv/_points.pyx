@@ -34,7 +34,8 @@ cdef enum:
     WINDOW_BYTES = 5 << 19    # transformed windows of a task
     SCRATCH_BYTES = 3 << 20   # of a worker, without weights
     WORKER_BYTES = 4 << 20    # with them
-    PACKED_BYTES = 1 << 20    # transformed weights: this, or as many as the weights
+    PACKED_BYTES = 1 << 20    # transformed weights: this, or as many as the weights,
+    BLOCK_BYTES = 2 << 20     # and for each worker where there are many
     PAD = 64                  # bytes that keep points apart in the sets of a cache
     IMAGES = 16               # of a column, where lanes run along the batch,
     MOST_TILES = 8            # of a line there: longer ones fill their vectors by themselves
@@ -352,7 +353,7 @@ cdef class Points:
     ):
         cdef Call* c = &self.c
         cdef Side* side
-        cdef Py_ssize_t rank = len(problem.kernel), samples, weights, i, full, limit, most
+        cdef Py_ssize_t rank = len(problem.kernel), samples, weights, i, full, limit, most, unit
         cdef Py_ssize_t vectors, lanes, wanted
         c.compute = compute
         c.size = 4 if compute == 0 else 8
@@ -435,19 +436,26 @@ cdef class Points:
             ):
                 break
             c.channels = (c.channels + 1) // 2
+        while heavy(c, workers) and c.channels > 8 and c.unit_numbers * c.size > BLOCK_BYTES:
+            c.channels = round_up(ceil_div(c.channels, 2), 8)
+            c.unit_numbers = numbers_of_unit(c, c.channels)
+            lay_out(c)
         c.units = ceil_div(c.c_out, c.channels)
         # What may be held: as much as w and x, and the scratch of each worker that has a task.
         workers = max(1, min(workers, c.lane_blocks * c.units))
         if not c.by_batch:
             weights += samples
         cut_units(c, weights + workers * (WORKER_BYTES - scratch_of(c)), workers)
-        if c.blocks * c.shares > 1 and not c.by_batch:
+        if (c.blocks * c.shares > 1 or heavy(c, workers)) and not c.by_batch:
             # Windows would be transformed again and again: do it once, if there is room for them.
             c.sharing = True
             limit = weights + workers * (WORKER_BYTES - scratch_of(c))
             limit -= c.lane_blocks * c.windows_bytes
             c.sharing = limit >= most * c.size
             if c.sharing:
+                if heavy(c, workers):
+                    unit = c.unit_numbers * c.size
+                    limit = min(limit, workers * max(BLOCK_BYTES, unit))
                 cut_units(c, limit, workers)
         self.workers = min(workers, c.lane_blocks * c.shares)
 

@@ -63,11 +63,26 @@ cdef Py_ssize_t relaid_numbers(const Call* c) noexcept:
     return c.groups * c.c_in * c.relaid_rows * c.image_blocks * c.relaid_cols * IMAGES
 
 
+cdef bint heavy(const Call* c, Py_ssize_t workers) noexcept:
+    """Whether weights are best transformed in blocks that stay in the caches until they are read.
+
+    All windows are read again for each block, so they have to be fewer.
+    """
+    cdef double weights = <double> c.c_out / c.channels * c.unit_numbers * c.size
+    return not c.by_batch and weights > 2 * max(
+        workers * BLOCK_BYTES, c.lane_blocks * c.windows_bytes)
+
+
 cdef void cut_units(Call* c, Py_ssize_t limit, Py_ssize_t workers) noexcept:
     """Blocks of units whose weights fit into so many bytes, and how tasks share their units."""
-    c.block_units = clip(limit // (c.unit_numbers * c.size), 1, max(c.units, 1))
+    cdef Py_ssize_t most = clip(limit // (c.unit_numbers * c.size), 1, max(c.units, 1))
+    if workers < most < c.units:
+        most -= most % workers
+    # Blocks are equally long, and have as many units for each worker.
+    c.block_units = ceil_div(max(c.units, 1), ceil_div(max(c.units, 1), most))
+    if workers <= most:
+        c.block_units = min(most, round_up(c.block_units, workers))
     c.blocks = ceil_div(c.units, c.block_units)
-    c.block_units = max(1, ceil_div(c.units, max(c.blocks, 1)))
     c.shares = 1
     if workers > 1:
         c.shares = clip(ceil_div(TASKS_PER_WORKER * workers, c.lane_blocks), 1, c.block_units)

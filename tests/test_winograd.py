@@ -52,6 +52,8 @@ LAYERS = {
     # Weights that are transformed in several blocks, and windows that all tasks share.
     "blocks": ((1, 160, 9, 9), (160, 200, 4, 4), {"stride": 2, "padding": 1}),
     "blocks-of-groups": ((1, 256, 5, 5), (256, 160, 4, 4), {"groups": 2, "stride": 2}),
+    # Several times what a block holds, for one worker and in float64 for three.
+    "blocks-of-many": ((1, 320, 5, 6), (320, 136, 4, 4), {"stride": 2, "padding": 1}),
     # Lanes along the batch: whole columns of images and a part of one, in every rank.
     "images-k4-s2": ((29, 24, 8, 8), (24, 20, 4, 4), {"stride": 2, "padding": 1}),
     "images-k3": ((16, 33, 5, 9), (33, 9, 3, 3), {"padding": (1, 0)}),
@@ -341,6 +343,26 @@ def test_scratch_is_bounded(name, workers):
         held = points.packed_bytes + points.shared_bytes + points.workers * points.worker_bytes
         assert held <= numbers * np.dtype(dtype).itemsize + points.workers * (4 << 20)
         assert 1 <= points.workers <= workers
+
+
+@pytest.mark.parametrize("workers", (1, 2, 3))
+def test_many_weights_are_transformed_block_by_block(workers):
+    block = 2 << 20
+
+    def held(c_out, *spatial):
+        problem = problem_of(
+            ((1, 320, *spatial), (320, c_out, 4, 4), {"stride": 2, "padding": 1}))
+        return _points.Points(problem, 0, 16, 8, workers)
+
+    # 64 KiB of an output channel: all together up to two blocks for each worker, ...
+    few = held(60 * workers, 5, 6)
+    assert few.packed_bytes > 1.7 * block * workers
+    # ... then a block for each, in as many pieces, ...
+    many = held(72 * workers, 5, 6)
+    assert 0.4 * block * workers < many.packed_bytes <= block * workers
+    assert many.tasks % workers == 0
+    # ... unless the windows, which are read again for each, are more.
+    assert held(72 * workers, 90, 90).packed_bytes > 2 * block * workers
 
 
 @pytest.mark.parametrize(
