@@ -21,7 +21,7 @@ LEAST_DEPTH = 192
 #: What it takes beside its products, in multiply-adds: on two weights, whose sum it makes and
 #: copies, on an element of x, and on adding one column.
 SPLITTING = 30
-PAIRING = 200
+PAIRING = 180
 ADDING = 30
 
 #: Halves of kernels are told apart by runs of so many numbers at least.
