@@ -38,6 +38,9 @@ def refuses(problem: Problem, dtype: np.dtype) -> str | None:
             explain(problem, dtype, 1)
         except OverflowError as error:
             return str(error)
+        except MemoryError:
+            # No matter of the method: what does not fit is said when memory is asked for.
+            return None
     return None
 
 

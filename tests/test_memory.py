@@ -260,6 +260,7 @@ print(peak() - before, y.nbytes)
         {"padding": "valid", "output_size": 2**59},
         {"stride": 2**44},
         {"dilation": 2**44},
+        {"dilation": 2**55},
     ],
     ids=str,
 )
