@@ -73,8 +73,9 @@ def test_products_that_are_cropped_count():
     w = (1024, 64, 4, 4)
     padded = {"stride": 2, "padding": 1}
     for images, method in [
-        (14, "col2im"), (15, "direct"), (16, "direct"), (17, "col2im"), (20, "col2im"), (21, "direct"),
-        (24, "direct"), (25, "col2im"), (26, "col2im"), (27, "direct"), (64, "direct"),
+        (14, "col2im"), (15, "direct"), (16, "direct"), (17, "col2im"), (20, "col2im"),
+        (21, "direct"), (24, "direct"), (25, "col2im"), (26, "col2im"), (27, "direct"),
+        (64, "direct"),
     ]:
         assert chosen((images, 1024, 4, 4), w, **padded) == method
     assert chosen((62, 1024, 4, 4), w, stride=2) == "col2im"
