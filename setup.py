@@ -170,6 +170,8 @@ class BuildExt(build_ext):
             file=sys.stderr,
         )
         if self.compiler.compiler_type == "msvc":
+            # It is set up by the first module, which must not be several.
+            self.parallel = None
             # What it can be asked does not tell it which sets may be used.
             self.extensions = [e for e in self.extensions if "avx" not in e.name]
         for extension in self.extensions:

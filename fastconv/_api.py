@@ -95,8 +95,10 @@ def explain(
 
     Raises
     ------
-    TypeError, ValueError, MemoryError
+    TypeError, ValueError
         As `conv_transpose` would for such arrays, or because there are none.
+    MemoryError
+        If the direct method's copies would not fit into any memory.
     """
     arguments = {
         "stride": 1, "padding": 0, "output_padding": 0, "output_size": None, "dilation": 1,
@@ -108,7 +110,8 @@ def explain(
     count = 0
     for name, lengths in (("x", x_lengths), ("w", w_lengths), ("result", problem.shape)):
         numbers = math.prod(lengths)
-        if numbers * kind.itemsize > MAX_LENGTH:
+        # NumPy takes no longer axes beside one of length 0 either.
+        if math.prod([max(n, 1) for n in lengths]) * kind.itemsize > MAX_LENGTH:
             raise ValueError(
                 f"a {name} of shape {lengths} and type {kind} is more than NumPy can address")
         count += numbers

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import _execute, _isa, _reference
 from ._dtypes import TYPES, Type
-from ._plan import Plan, lane_products
+from ._plan import SAFE_DILATION, SAFE_TAPS, Plan, lane_products
 from ._problem import Problem
 
 #: What numbers are computed in, by `Type.compute`.
@@ -23,16 +23,12 @@ COMPUTE = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint64))
 NUMBER_WORK = 10
 WEIGHT_WORK = 60
 
-#: Up to this many taps of a kernel and this dilation, as products over all axes, there always is a
-#: plan.
-SAFE_TAPS = 1 << 17
-SAFE_DILATION = 1 << 12
-
 
 def refuses(problem: Problem, dtype: np.dtype) -> str | None:
     """Why this method cannot do a problem, or None."""
     if dtype.char not in TYPES:
         return f"there are no kernels for {dtype}"
+    # Up to so many taps of a kernel, and this dilation, there always is a plan.
     if math.prod(problem.kernel) > SAFE_TAPS or math.prod(problem.dilation) > SAFE_DILATION:
         try:
             explain(problem, dtype, 1)
@@ -151,8 +147,8 @@ def run_instead(
     out: np.ndarray,
     workers: int | None,
 ) -> None:
-    """The same after another method has written to `out`: a lack of memory is no excuse then."""
+    """The same after another method has written to `out`: nothing is an excuse then."""
     try:
         run(problem, x, w, bias, out, workers)
-    except MemoryError:
+    except (MemoryError, OverflowError):
         _reference.run(problem, x, w, bias, out)

@@ -2,6 +2,9 @@ from collections.abc import Sequence
 
 from ._problem import Problem
 
+SAFE_TAPS: int
+SAFE_DILATION: int
+
 def lane_products(problem: Problem, vector: int) -> float: ...
 def multiply_adds(problem: Problem) -> int: ...
 

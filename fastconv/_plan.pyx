@@ -41,8 +41,8 @@ cdef enum:
     TILED_BYTES = 1 << 15       # ... that a first-level cache holds, however it lies
     MAX_SOURCES = 2048          # phases that are interleaved at once
     LIST_TAPS = 1 << 17         # outer taps in a list
-    MAX_DILATION = 1 << 12      # dilation (product of all axes) beyond which positions may be
-    MAX_PLACES = 1 << 20        # refused that are more than so many,
+    MAX_DILATION = 1 << 12      # dilation (product of all axes) beyond which a problem is refused
+    MAX_PLACES = 1 << 16        # whose positions in one image are more than so many,
     MAX_SPREAD = 16             # and so many times those of the result
     PIXEL_TAPS = 1 << 14        # taps of all axes in the longer lists of pixels,
     PIXEL_WEIGHTS = 1 << 21     # bytes of weights that a few pixels are multiplied with at a time,
@@ -81,6 +81,9 @@ cdef double CROWDED = 0.9
 # more than any machine has, and little enough that no product of sizes is out of range.
 cdef double MAX_BYTES = 2.0 ** 50
 
+# What every problem has a plan up to: taps of the kernel, and dilation (product of all axes).
+SAFE_TAPS, SAFE_DILATION = LIST_TAPS, MAX_DILATION
+
 
 include "_plan_axes.pxi"
 
@@ -105,9 +108,9 @@ cdef bint fits(
     return held(axes, d, lane) * g.depth_block * row <= ROWS_LIMIT
 
 
-cdef bint scattered(const Axis* axes, Py_ssize_t d, Py_ssize_t images) noexcept:
+cdef bint scattered(const Axis* axes, Py_ssize_t d) noexcept:
     """Whether a small window meets taps so far apart that most positions q between have none."""
-    cdef double dilation = 1, places = images, results = images
+    cdef double dilation = 1, places = 1, results = 1
     cdef Py_ssize_t i
     for i in range(d):
         dilation *= axes[i].dilation
@@ -355,7 +358,7 @@ cdef class Plan:
         g.depth_block = max(1, ROWS_LIMIT // (batch_taps * vector * g.size * components))
         g.depth_block = min(g.depth_block, max(1, g.c_in))
 
-        if scattered(axes, d, images):
+        if scattered(axes, d):
             raise OverflowError(
                 f"with dilation {problem.dilation} few positions between its taps "
                 f"reach a result of {problem.spatial_out}"

@@ -82,16 +82,24 @@ cdef size_t pairs_below(const Axis* a, Py_ssize_t end) noexcept:
         most - complete, a.dilation, a.stride, end - 1 - (most - 1) * a.stride)
 
 
-cdef double pairs(const Axis* a) noexcept:
-    """Pairs (input, tap) that reach the window: crop <= i*stride + t*dilation < crop + n_out.
+cdef size_t exact_pairs(const Axis* a) noexcept:
+    """Pairs that reach the window, modulo 2**64."""
+    return pairs_below(a, a.crop + a.n_out) - pairs_below(a, a.crop)
 
-    More than 2**62 are not counted but taken to be as many as there can be.
-    """
-    cdef double few = min(a.n_in, a.kernel), many = max(a.n_in, a.kernel)
-    cdef double limit = few * min(many, <double> a.n_out)
-    if limit > 2.0 ** 62:
-        return limit
-    return <double> (pairs_below(a, a.crop + a.n_out) - pairs_below(a, a.crop))
+
+cdef double most_pairs(const Axis* a) noexcept:
+    """No fewer than the pairs that reach the window."""
+    return <double> min(a.n_in, a.kernel) * min(max(a.n_in, a.kernel), a.n_out)
+
+
+cdef bint uncounted(const Axis* a) noexcept:
+    """Whether there may be more pairs than are counted, and they are taken to be the most."""
+    return most_pairs(a) > 2.0 ** 62
+
+
+cdef double pairs(const Axis* a) noexcept:
+    """Pairs (input, tap) that reach the window: crop <= i*stride + t*dilation < crop + n_out."""
+    return most_pairs(a) if uncounted(a) else <double> exact_pairs(a)
 
 
 cdef int make_axes(tuple problem, Axis* axes) except -1:
@@ -116,7 +124,7 @@ cdef object all_pairs(const Axis* axes, Py_ssize_t d):
     cdef Py_ssize_t i
     count = 1
     for i in range(d):
-        count *= int(pairs(&axes[i]))
+        count *= int(most_pairs(&axes[i])) if uncounted(&axes[i]) else exact_pairs(&axes[i])
     return count
 
 
@@ -142,7 +150,8 @@ def lane_products(problem, Py_ssize_t vector):
 def multiply_adds(problem):
     """Number of products that reach the output; taps cropped away are not counted.
 
-    Per axis these are the pairs ``(i, k)`` with ``0 <= i*stride + k*dilation - crop < out``.
+    Per axis these are the pairs ``(i, k)`` with ``0 <= i*stride + k*dilation - crop < out``; where
+    there may be more than ``2**62``, as many as there can be.
     """
     cdef Axis axes[MAX_AXES]
     cdef Py_ssize_t d = make_axes(<tuple> problem, axes)

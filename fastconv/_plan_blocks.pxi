@@ -224,7 +224,7 @@ cdef void lay_out_by_batch(Geometry* g) noexcept:
 
 
 cdef Py_ssize_t strung_strip(const Geometry* g) noexcept:
-    """Lanes of accumulators where images follow each other: tiles end up to a vector behind them."""
+    """Lanes of accumulators where images follow each other: tiles end up to a vector behind."""
     return round_up(g.row_block * g.lane.n_in, g.vector) + g.vector
 
 

@@ -249,15 +249,18 @@ cdef bint compute_task(Call* c, Py_ssize_t block, Py_ssize_t task) noexcept nogi
     cdef Py_ssize_t unit_0 = block % c.blocks * c.block_units
     cdef Py_ssize_t units = min(c.block_units, c.units - unit_0)
     cdef Py_ssize_t share = task % c.shares, number = task // c.shares
-    cdef Py_ssize_t unit, channel, channels, column
+    cdef Py_ssize_t shares, unit, channel, channels, column
     cdef Part part = part_at(c, number)
     cdef Segment s
     cdef bint bad = False
+    if share >= units:
+        return False          # The last block has fewer units than tasks.
     if c.sharing:
         c.windows = c.shared + number * c.windows_bytes
     else:
         load_part(c, &part, group, 0, c.c_in)
-    for unit in range(share * units // c.shares, (share + 1) * units // c.shares):
+    shares = min(c.shares, units)
+    for unit in range(share * units // shares, (share + 1) * units // shares):
         channel = (unit_0 + unit) * c.channels
         channels = min(c.channels, c.c_out - channel)
         bad |= multiply(
@@ -353,7 +356,7 @@ cdef class Points:
     ):
         cdef Call* c = &self.c
         cdef Side* side
-        cdef Py_ssize_t rank = len(problem.kernel), samples, weights, i, full, limit, most, unit
+        cdef Py_ssize_t rank = len(problem.kernel), samples, weights, i, full, most
         cdef Py_ssize_t vectors, lanes, wanted
         c.compute = compute
         c.size = 4 if compute == 0 else 8
@@ -445,19 +448,13 @@ cdef class Points:
         workers = max(1, min(workers, c.lane_blocks * c.units))
         if not c.by_batch:
             weights += samples
-        cut_units(c, weights + workers * (WORKER_BYTES - scratch_of(c)), workers)
-        if (c.blocks * c.shares > 1 or heavy(c, workers)) and not c.by_batch:
-            # Windows would be transformed again and again: do it once, if there is room for them.
-            c.sharing = True
-            limit = weights + workers * (WORKER_BYTES - scratch_of(c))
-            limit -= c.lane_blocks * c.windows_bytes
-            c.sharing = limit >= most * c.size
-            if c.sharing:
-                if heavy(c, workers):
-                    unit = c.unit_numbers * c.size
-                    limit = min(limit, workers * max(BLOCK_BYTES, unit))
-                cut_units(c, limit, workers)
-        self.workers = min(workers, c.lane_blocks * c.shares)
+        while True:
+            cut(c, weights, most * c.size, workers)
+            if workers <= c.lane_blocks * c.shares:
+                break
+            # Those that find no task hold nothing.
+            workers = c.lane_blocks * c.shares
+        self.workers = workers
 
     @property
     def work(self):

@@ -78,7 +78,7 @@ cdef void cut_units(Call* c, Py_ssize_t limit, Py_ssize_t workers) noexcept:
     cdef Py_ssize_t most = clip(limit // (c.unit_numbers * c.size), 1, max(c.units, 1))
     if workers < most < c.units:
         most -= most % workers
-    # Blocks are equally long, and have as many units for each worker.
+    # Blocks but the last are equally long, and have as many units for each worker.
     c.block_units = ceil_div(max(c.units, 1), ceil_div(max(c.units, 1), most))
     if workers <= most:
         c.block_units = min(most, round_up(c.block_units, workers))
@@ -87,6 +87,26 @@ cdef void cut_units(Call* c, Py_ssize_t limit, Py_ssize_t workers) noexcept:
     if workers > 1:
         c.shares = clip(ceil_div(TASKS_PER_WORKER * workers, c.lane_blocks), 1, c.block_units)
         c.shares = best_shares(c.lane_blocks, c.shares, c.block_units, workers)
+
+
+cdef void cut(Call* c, Py_ssize_t held, Py_ssize_t least, Py_ssize_t workers) noexcept:
+    """Blocks and shares for so many workers, and whether windows are shared.
+
+    `held` are the bytes that are promised beside those of each worker; windows leave `least` of
+    them to weights.
+    """
+    cdef Py_ssize_t limit
+    c.sharing = False
+    cut_units(c, held + workers * (WORKER_BYTES - scratch_of(c)), workers)
+    if (c.blocks * c.shares > 1 or heavy(c, workers)) and not c.by_batch:
+        # Windows would be transformed again and again: do it once, if there is room for them.
+        c.sharing = True
+        limit = held + workers * (WORKER_BYTES - scratch_of(c)) - c.lane_blocks * c.windows_bytes
+        c.sharing = limit >= least
+        if c.sharing:
+            if heavy(c, workers):
+                limit = min(limit, workers * max(BLOCK_BYTES, c.unit_numbers * c.size))
+            cut_units(c, limit, workers)
 
 
 cdef void lay_out_by_batch(Call* c, Py_ssize_t samples) noexcept:

@@ -314,3 +314,21 @@ def test_a_result_that_is_begun_is_finished_without_memory(method, monkeypatch):
 
     monkeypatch.setattr(_direct, "run", no_memory)
     np.testing.assert_array_equal(fastconv.conv_transpose(x, w, bias, **layer[2]), wanted)
+
+
+def test_overflow_where_direct_has_no_plan():
+    # Sums of two weights overflow, and the second axis has taps too far apart for direct.
+    dilation = 2**23
+    full = 3 * 3 + 7 * dilation + 1
+    x = np.zeros((1, 192, 4, 4), np.float32)
+    x[0, 0] = 0.25
+    w = np.full((192, 32, 2, 8), np.finfo(np.float32).max)
+    window = {
+        "stride": (1, 3), "dilation": (1, dilation),
+        "padding": [(0, 0), (dilation, full - dilation - 8)],
+    }
+    y = fastconv.conv_transpose(x, w, method="karatsuba", **window)
+    np.testing.assert_array_equal(
+        y, fastconv.conv_transpose(x, w, method="reference", **window))
+    assert np.isfinite(y).all()
+    assert y.any()

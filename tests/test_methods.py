@@ -281,18 +281,18 @@ def test_direct_refuses_more_taps(kernel):
         fastconv.conv_transpose(x, w, method="direct")
 
 
-@pytest.mark.parametrize("dilation", (2**20, 2**40))
+@pytest.mark.parametrize("dilation", (2**14, 2**20, 2**40))
 @pytest.mark.parametrize("axes", (1, 2, 3))
 @pytest.mark.parametrize("dtype", ("float32", "complex64", "int8"))
 def test_direct_refuses_windows_between_taps_far_apart(axes, dilation, dtype):
     # Seven taps on a stride of 3: all but a few of the positions near a window have no tap.
-    x, w = (1, 2, *[2] * axes), (2, 3, *[7] * axes)
+    x, w = (5, 2, *[2] * axes), (2, 3, *[7] * axes)
     full = 3 + 6 * dilation + 1
     window = {"stride": 3, "dilation": dilation, "padding": [(dilation - 3, full - dilation - 7)]}
     window["padding"] *= axes
-    if axes == 1 and dilation == 2**20:
+    if axes == 1 and dilation == 2**14:
         # Few enough to go through.
-        assert plan(x, w, dtype, **window).tasks < 2**20
+        assert plan(x, w, dtype, **window).tasks < 2**16
     else:
         assert chosen(x, w, dtype, **window) in ("reference", "col2im")
         with pytest.raises(ValueError, match=f"dilation.*{dilation}"):
@@ -302,7 +302,7 @@ def test_direct_refuses_windows_between_taps_far_apart(axes, dilation, dtype):
     # Both pixels at the second tap, 3 and 6 after the window's start.
     wanted = np.zeros([10] * axes, dtype)
     wanted[tuple([slice(3, 7, 3)] * axes)] = 2
-    np.testing.assert_array_equal(y, np.broadcast_to(wanted, (1, 3, *wanted.shape)))
+    np.testing.assert_array_equal(y, np.broadcast_to(wanted, (5, 3, *wanted.shape)))
 
 
 def test_explain_knows_what_numpy_can_address():
@@ -325,7 +325,7 @@ try:
     fastconv.conv_transpose(x, x)
 except MemoryError as error:
     print("needs", error)
-""", timeout=20).startswith("needs")
+""", timeout=20).startswith("needs the result of shape (1, 1, 8796093022207)")
 
 
 def test_direct_refuses_types_without_kernels():

@@ -52,6 +52,8 @@ LAYERS = {
     # Weights that are transformed in several blocks, and windows that all tasks share.
     "blocks": ((1, 160, 9, 9), (160, 200, 4, 4), {"stride": 2, "padding": 1}),
     "blocks-of-groups": ((1, 256, 5, 5), (256, 160, 4, 4), {"groups": 2, "stride": 2}),
+    # Units so large that more workers than they have room for find no task.
+    "large-units": ((3, 3000, 2, 3), (3000, 64, 4, 4), {"stride": 3}),
     # Several times what a block holds, for one worker and in float64 for three.
     "blocks-of-many": ((1, 320, 5, 6), (320, 136, 4, 4), {"stride": 2, "padding": 1}),
     # Lanes along the batch: whole columns of images and a part of one, in every rank.
