@@ -344,27 +344,28 @@ def test_scratch_is_bounded(name, workers):
         numbers = np.prod(x) + np.prod(w)
         held = points.packed_bytes + points.shared_bytes + points.workers * points.worker_bytes
         assert held <= numbers * np.dtype(dtype).itemsize + points.workers * (4 << 20)
-        assert 1 <= points.workers <= workers
+        assert 1 <= points.workers <= min(workers, points.tasks)
 
 
+@pytest.mark.parametrize("c_in", (320, 260))
 @pytest.mark.parametrize("workers", (1, 2, 3))
-def test_many_weights_are_transformed_block_by_block(workers):
+def test_many_weights_are_transformed_block_by_block(workers, c_in):
     block = 2 << 20
 
     def held(c_out, *spatial):
         problem = problem_of(
-            ((1, 320, *spatial), (320, c_out, 4, 4), {"stride": 2, "padding": 1}))
+            ((1, c_in, *spatial), (c_in, c_out, 4, 4), {"stride": 2, "padding": 1}))
         return _points.Points(problem, 0, 16, 8, workers)
 
-    # 64 KiB of an output channel: all together up to two blocks for each worker, ...
+    # 64 KiB of an output channel, or 52: all together up to two blocks for each worker, ...
     few = held(60 * workers, 5, 6)
-    assert few.packed_bytes > 1.7 * block * workers
+    assert few.packed_bytes > 1.4 * block * workers
     # ... then a block for each, in as many pieces, ...
-    many = held(72 * workers, 5, 6)
+    many = held(88 * workers, 5, 6)
     assert 0.4 * block * workers < many.packed_bytes <= block * workers
     assert many.tasks % workers == 0
     # ... unless the windows, which are read again for each, are more.
-    assert held(72 * workers, 90, 90).packed_bytes > 2 * block * workers
+    assert held(88 * workers, 90, 90).packed_bytes > 2 * block * workers
 
 
 @pytest.mark.parametrize(
