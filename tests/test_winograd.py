@@ -347,7 +347,7 @@ def test_scratch_is_bounded(name, workers):
         assert 1 <= points.workers <= min(workers, points.tasks)
 
 
-@pytest.mark.parametrize("c_in", (320, 260))
+@pytest.mark.parametrize("c_in", (320, 400))
 @pytest.mark.parametrize("workers", (1, 2, 3))
 def test_many_weights_are_transformed_block_by_block(workers, c_in):
     block = 2 << 20
@@ -357,8 +357,8 @@ def test_many_weights_are_transformed_block_by_block(workers, c_in):
             ((1, c_in, *spatial), (c_in, c_out, 4, 4), {"stride": 2, "padding": 1}))
         return _points.Points(problem, 0, 16, 8, workers)
 
-    # 64 KiB of an output channel, or 52: all together up to two blocks for each worker, ...
-    few = held(60 * workers, 5, 6)
+    # 64 KiB of an output channel, or 80: all together up to two blocks for each worker, ...
+    few = held(60 * 320 // c_in * workers, 5, 6)
     assert few.packed_bytes > 1.4 * block * workers
     # ... then a block for each, in as many pieces, ...
     many = held(88 * workers, 5, 6)
