@@ -287,7 +287,10 @@ cdef class Plan:
     Raises
     ------
     OverflowError
-        If the method's scratch would not fit its bound; the message is the reason.
+        If the method's scratch would not fit its bound, or most of its work would be for nothing;
+        the message is the reason.
+    MemoryError
+        If what it copies, or the result, is more than any memory.
     """
 
     def __cinit__(self):

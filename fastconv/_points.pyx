@@ -253,13 +253,13 @@ cdef bint compute_task(Call* c, Py_ssize_t block, Py_ssize_t task) noexcept nogi
     cdef Part part = part_at(c, number)
     cdef Segment s
     cdef bint bad = False
-    if share >= units:
+    shares = min(c.shares, units)
+    if share >= shares:
         return False          # The last block has fewer units than tasks.
     if c.sharing:
         c.windows = c.shared + number * c.windows_bytes
     else:
         load_part(c, &part, group, 0, c.c_in)
-    shares = min(c.shares, units)
     for unit in range(share * units // shares, (share + 1) * units // shares):
         channel = (unit_0 + unit) * c.channels
         channels = min(c.channels, c.c_out - channel)

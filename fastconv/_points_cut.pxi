@@ -75,11 +75,12 @@ cdef bint heavy(const Call* c, Py_ssize_t workers) noexcept:
 
 cdef void cut_units(Call* c, Py_ssize_t limit, Py_ssize_t workers) noexcept:
     """Blocks of units whose weights fit into so many bytes, and how tasks share their units."""
-    cdef Py_ssize_t most = clip(limit // (c.unit_numbers * c.size), 1, max(c.units, 1))
+    cdef Py_ssize_t units = max(c.units, 1)
+    cdef Py_ssize_t most = clip(limit // (c.unit_numbers * c.size), 1, units)
     if workers < most < c.units:
         most -= most % workers
     # Blocks but the last are equally long, and have as many units for each worker.
-    c.block_units = ceil_div(max(c.units, 1), ceil_div(max(c.units, 1), most))
+    c.block_units = ceil_div(units, ceil_div(units, most))
     if workers <= most:
         c.block_units = min(most, round_up(c.block_units, workers))
     c.blocks = ceil_div(c.units, c.block_units)

@@ -79,11 +79,10 @@ def _scatter(
 ) -> None:
     """``y[:, i*stride + k*dilation - crop] += x[:, i] * w[:, :, k]`` for every i and k inside."""
     near = [
-        range(max(0, -((reach - c) // d)), min(k, (c + o - 1) // d + 1))
-        for k, d, c, o, reach in zip(
-            problem.kernel, problem.dilation, problem.crop, problem.spatial_out,
-            [(i - 1) * s for i, s in zip(problem.spatial_in, problem.stride, strict=True)],
-            strict=True,
+        range(max(0, -(((i - 1) * s - c) // d)), min(k, (c + o - 1) // d + 1))
+        for k, i, s, d, c, o in zip(
+            problem.kernel, problem.spatial_in, problem.stride, problem.dilation, problem.crop,
+            problem.spatial_out, strict=True,
         )
     ]
     for tap in itertools.product(*near):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from itertools import islice
 
 import numpy as np
 import pytest
@@ -296,7 +295,8 @@ def shapes_of_all_sizes(rng):
 def test_no_size_is_out_of_range(workers):
     """Each problem has a plan of sizes that make sense, or is refused in words; none is stuck."""
     planned = refused = 0
-    for problem, dtype in islice(shapes_of_all_sizes(np.random.default_rng(workers)), 3000):
+    shapes = shapes_of_all_sizes(np.random.default_rng(workers))
+    for problem, dtype in itertools.islice(shapes, 3000):
         try:
             plan = _direct.contiguous_plan(problem, dtype, workers)
         except OverflowError as error:
