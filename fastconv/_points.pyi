@@ -8,6 +8,7 @@ class Points:
     work: float
     tasks: int
     workers: int
+    by_unit: bool
     phases: int
     tile: tuple[int, int]
     lane_axis: str

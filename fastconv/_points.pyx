@@ -10,14 +10,14 @@ where they would not fit into the promised scratch at once.
 
 import math
 
-from cython.parallel cimport parallel, prange, threadid
+from cython.parallel cimport parallel, threadid
 from libc.string cimport memset
 
 from fastconv._arith cimport best_shares, ceil_div, clip, round_up
 from fastconv._memory cimport Buffer, Memory, enter_fenv, fenv_t, kernel_table, leave_fenv
 from fastconv._plan cimport covers, make_axis
 from fastconv._stream cimport stream_fence
-from fastconv._team cimport team_barrier
+from fastconv._team cimport Share, deal_tasks, take_task, team_barrier
 from fastconv._types cimport (
     F11, F22, F23, F32, LARGE_RESULT, LINE, QUAD, TASKS_PER_WORKER, Axis, KernelTable, Load,
     Panel, Run, Scheme, Store, class_first, class_size, largest_class, log2_height, one_row,
@@ -84,6 +84,7 @@ cdef struct Call:
     Py_ssize_t unit_numbers          # transformed weights of a unit
     Py_ssize_t block_units, blocks   # units whose weights are transformed at a time
     Py_ssize_t shares                # tasks that share the units of a block
+    bint by_unit                     # tasks with the same units follow each other, not lanes
     # the parts of a worker's scratch, in bytes
     Py_ssize_t windows_bytes, input_bytes, products_bytes, half_bytes, results_bytes, list_bytes
     char* windows                    # [point][input channel][lane]
@@ -136,195 +137,7 @@ include "_points_work.pxi"
 include "_points_pack.pxi"
 include "_points_load.pxi"
 include "_points_store.pxi"
-
-
-# The columns of one task and how its windows lie.
-cdef struct Part:
-    Py_ssize_t first, stop
-    Py_ssize_t used, lanes           # lanes of the columns, and whole vectors of them
-    Py_ssize_t point_step
-
-
-cdef bint multiply(
-        const Call* c, const char* packed, Py_ssize_t channels, const Part* part) noexcept nogil:
-    """The results of one unit for all lanes of a task; whether one is Inf or NaN.
-
-    Outputs of a line of tiles that are a dilation apart are woven into one row.
-    """
-    cdef Py_ssize_t number, p, q, row, height, block, line, i, lane, vectors, no_tap = 0
-    cdef Py_ssize_t lanes = part.lanes, shift = c.cols.axis.shift
-    cdef Class k
-    cdef const void* windows
-    cdef char* products
-    cdef char* half
-    cdef char* apart
-    cdef char* results = c.results
-    cdef bint bad = False
-    for number in range(c.rows.axis.n_classes * c.cols.axis.n_classes):
-        k = class_of(c, number, channels)
-        block = k.rows * lanes
-        line = c.cols.points * block
-        for p in range(k.short_row, c.rows.points):
-            for q in range(k.short_col, c.cols.points):
-                windows = c.windows + (p * c.cols.points + q) * part.point_step * c.size
-                row = 0
-                while row < k.rows:
-                    height = panel_height(c.height, k.rows - row)
-                    products = c.products + (p * line + q * block + row * lanes) * c.size
-                    lane = 0
-                    # Lanes of images may be more than a tile of short vectors has.
-                    while lane < lanes:
-                        vectors = tile_vectors(lanes - lane, c.vector, VECTORS, c.height)
-                        c.k.tile[c.compute][log2_height(height)][vectors - 1](
-                            packed, 0, &no_tap, &windows, 1, 1, 0, lane, c.c_in, lanes, 1,
-                            products + lane * c.size, lanes, False, 1, 0, NULL,
-                        )
-                        lane += vectors * c.vector
-                    packed += height * c.c_in * c.size
-                    row += height
-                packed += PAD
-        half, apart = c.products, c.half
-        if c.rows.scheme != F11:
-            half, apart = c.half, c.products
-            c.k.transform_output[c.compute](
-                c.rows.scheme, k.short_row, c.products + k.short_col * block * c.size, line,
-                line - k.short_col * block, half + k.short_col * block * c.size, line)
-        for i in range(c.rows.outputs):
-            if c.woven == 1:
-                apart = results
-            bad |= c.k.transform_output[c.compute](
-                c.cols.scheme, k.short_col, half + i * line * c.size, block, block, apart, block)
-            if c.woven > 1:
-                c.k.weave[c.compute](
-                    apart, block, k.rows, lanes, c.woven, shift, part.used // shift, results)
-            results += c.cols.outputs * block * c.size
-    return bad
-
-
-cdef inline Part part_at(const Call* c, Py_ssize_t number) noexcept nogil:
-    cdef Part part
-    part.first = number * c.column_units // c.lane_blocks * c.columns_unit
-    part.stop = (number + 1) * c.column_units // c.lane_blocks * c.columns_unit
-    part.stop = min(part.stop, c.columns)
-    part.used = (part.stop - part.first) * c.column_lanes
-    part.lanes = round_up(part.used, c.vector)
-    part.point_step = c.c_in * part.lanes + PAD // c.size
-    return part
-
-
-cdef void load_part(
-        const Call* c, const Part* part, Py_ssize_t group, Py_ssize_t ci,
-        Py_ssize_t stop) noexcept nogil:
-    """Transform all windows of a task, of input channels [ci, stop)."""
-    cdef Py_ssize_t column = part.first, p, channel
-    cdef Segment s
-    while column < part.stop:
-        s = segment_at(c, part.first, column, part.stop)
-        if c.by_batch:
-            load_images(c, &s, group, part.lanes, part.point_step, ci, stop)
-        else:
-            load_segment(c, &s, group, part.lanes, part.point_step, ci, stop)
-        column += s.n
-    if part.used < part.lanes:
-        for p in range(c.points):
-            for channel in range(ci, stop):
-                memset(
-                    c.windows
-                    + (p * part.point_step + channel * part.lanes + part.used) * c.size,
-                    0, (part.lanes - part.used) * c.size,
-                )
-
-
-cdef void load_task(Call* c, Py_ssize_t block, Py_ssize_t task) noexcept nogil:
-    """Transform some input channels of the windows that all tasks share."""
-    cdef Py_ssize_t parts = ceil_div(c.c_in, PACK_CHANNELS), ci = task % parts * PACK_CHANNELS
-    cdef Part part = part_at(c, task // parts)
-    c.windows = c.shared + task // parts * c.windows_bytes
-    load_part(c, &part, block // c.blocks, ci, min(ci + PACK_CHANNELS, c.c_in))
-
-
-cdef bint compute_task(Call* c, Py_ssize_t block, Py_ssize_t task) noexcept nogil:
-    """Some lanes and a share of a block's units; whether a result is Inf or NaN."""
-    cdef Py_ssize_t group = block // c.blocks
-    cdef Py_ssize_t unit_0 = block % c.blocks * c.block_units
-    cdef Py_ssize_t units = min(c.block_units, c.units - unit_0)
-    cdef Py_ssize_t share = task % c.shares, number = task // c.shares
-    cdef Py_ssize_t shares, unit, channel, channels, column
-    cdef Part part = part_at(c, number)
-    cdef Segment s
-    cdef bint bad = False
-    shares = min(c.shares, units)
-    if share >= shares:
-        return False          # The last block has fewer units than tasks.
-    if c.sharing:
-        c.windows = c.shared + number * c.windows_bytes
-    else:
-        load_part(c, &part, group, 0, c.c_in)
-    for unit in range(share * units // shares, (share + 1) * units // shares):
-        channel = (unit_0 + unit) * c.channels
-        channels = min(c.channels, c.c_out - channel)
-        bad |= multiply(
-            c, c.packed + unit * c.unit_numbers * c.size, channels, &part)
-        column = part.first
-        while column < part.stop:
-            s = segment_at(c, part.first, column, part.stop)
-            if c.by_batch:
-                store_images(c, &s, group * c.c_out + channel, channels, part.lanes)
-            else:
-                store_segment(c, &s, group * c.c_out + channel, channels, part.lanes)
-            column += s.n
-    return bad
-
-
-cdef enum Stage:
-    RELAY
-    LOAD
-    PACK
-    COMPUTE
-
-
-cdef void run_task(
-        const Call* call, Stage stage, char* scratch, Py_ssize_t block,
-        Py_ssize_t task) noexcept nogil:
-    """One task with the scratch of the worker that took it; its first byte is for bad news."""
-    cdef Call c = call[0]
-    cdef fenv_t caller
-    enter_fenv(&caller)
-    c.input = scratch + PAD
-    c.products = c.input + c.input_bytes
-    c.half = c.products + c.products_bytes
-    c.results = c.half + c.half_bytes
-    c.sources = <const void**> (c.results + c.results_bytes)
-    c.windows = <char*> c.sources + c.list_bytes
-    if stage == RELAY:
-        relay_task(&c, task)
-    elif stage == LOAD:
-        load_task(&c, block, task)
-    elif stage == PACK:
-        pack_task(&c, block, task)
-    elif compute_task(&c, block, task):
-        scratch[0] = 1
-    if c.streamed:
-        stream_fence()
-    leave_fenv(&caller)
-
-
-cdef inline Py_ssize_t input_channels(const Call* c) noexcept nogil:
-    """Input channels that are transformed at a time: a line of them, where they are neighbours."""
-    return LINE // c.size
-
-
-cdef inline Py_ssize_t load_tasks(const Call* c, Py_ssize_t block) noexcept nogil:
-    """Tasks that transform the windows of a group, before its first block."""
-    if not c.sharing or block % c.blocks:
-        return 0
-    return c.lane_blocks * ceil_div(c.c_in, PACK_CHANNELS)
-
-
-cdef inline Py_ssize_t pack_tasks(const Call* c, Py_ssize_t block) noexcept nogil:
-    """Tasks that transform the weights of a block."""
-    cdef Py_ssize_t units = min(c.block_units, c.units - block % c.blocks * c.block_units)
-    return units * ceil_div(c.c_in, PACK_CHANNELS)
+include "_points_tasks.pxi"
 
 
 cdef class Points:
@@ -467,6 +280,11 @@ cdef class Points:
         return self.c.lane_blocks * self.c.shares
 
     @property
+    def by_unit(self):
+        """Whether tasks that follow each other have their weights in common, not their windows."""
+        return self.c.by_unit
+
+    @property
     def phases(self):
         """Number of phases."""
         return self.c.phases
@@ -506,8 +324,8 @@ cdef class Points:
 def run(Points points, kernels, int code, x, w, bias, y):
     """Compute `y`; False if a result was Inf or NaN, and `y` may be wrong therefore."""
     cdef Call c = points.c
-    cdef Py_ssize_t block = 0, task, tasks, worker, workers = points.workers
-    cdef Py_ssize_t bytes = scratch_of(&c), blocks = c.groups * c.blocks
+    cdef Team team
+    cdef Py_ssize_t worker, workers = points.workers
     cdef Buffer x_buffer = Buffer(x, False)
     cdef Buffer w_buffer = Buffer(w, False)
     cdef Buffer bias_buffer = Buffer(bias, False)
@@ -515,9 +333,14 @@ def run(Points points, kernels, int code, x, w, bias, y):
     cdef Py_ssize_t packed = round_up(points.packed_bytes, LINE)
     cdef Py_ssize_t shared = round_up(points.shared_bytes, LINE)
     cdef Py_ssize_t relaid = round_up(points.relaid_bytes, LINE)
-    cdef Py_ssize_t relays
-    cdef Memory scratch = Memory(packed + shared + relaid + workers * bytes)
-    cdef char* mine = scratch.start + packed + shared + relaid
+    cdef Memory scratch, shares
+    team.bytes = scratch_of(&c)
+    # Windows that are kept stay with the worker that transforms them while others have their own.
+    team.owners = workers if c.sharing else 1
+    scratch = Memory(packed + shared + relaid + workers * team.bytes)
+    shares = Memory(STAGES * team.owners * <Py_ssize_t> sizeof(Share))
+    team.scratch = scratch.start + packed + shared + relaid
+    team.shares = <Share*> shares.start
     c.k = kernel_table(kernels)
     c.code = code
     c.x = <const char*> x_buffer.view.buf
@@ -539,36 +362,18 @@ def run(Points points, kernels, int code, x, w, bias, y):
         c.w_rows = w.strides[2]
     c.streamed = y_buffer.view.len >= LARGE_RESULT
     c.by_channel = c.y_channel == c.size and c.cols.axis.y_step != c.size and c.c_out > 1
-    tasks = c.lane_blocks * c.shares
-    relays = relay_tasks(&c)
     for worker in range(workers):
-        mine[worker * bytes] = 0
+        team.scratch[worker * team.bytes] = 0
     with nogil:
+        deal(&c, &team, RELAY, 0)
+        deal(&c, &team, LOAD, 0)
+        deal(&c, &team, PACK, 0)
         if workers == 1:
-            for task in range(relays):
-                run_task(&c, RELAY, mine, block, task)
-            for block in range(blocks):
-                for task in range(load_tasks(&c, block)):
-                    run_task(&c, LOAD, mine, block, task)
-                for task in range(pack_tasks(&c, block)):
-                    run_task(&c, PACK, mine, block, task)
-                for task in range(tasks):
-                    run_task(&c, COMPUTE, mine, block, task)
+            run_worker(&c, &team, 0)
         else:
             with parallel(num_threads=workers):
-                for task in prange(relays, schedule="static"):
-                    run_task(&c, RELAY, mine + threadid() * bytes, 0, task)
-                for block in range(blocks):
-                    for task in prange(load_tasks(&c, block), schedule="dynamic"):
-                        run_task(&c, LOAD, mine + threadid() * bytes, block, task)
-                    for task in prange(pack_tasks(&c, block), schedule="dynamic"):
-                        run_task(&c, PACK, mine + threadid() * bytes, block, task)
-                    team_barrier()
-                    for task in prange(tasks, schedule="dynamic"):
-                        run_task(&c, COMPUTE, mine + threadid() * bytes, block, task)
-                    # The next block's weights take the place of these.
-                    team_barrier()
+                run_worker(&c, &team, threadid())
     for worker in range(workers):
-        if mine[worker * bytes]:
+        if team.scratch[worker * team.bytes]:
             return False
     return True

@@ -108,6 +108,8 @@ cdef void cut(Call* c, Py_ssize_t held, Py_ssize_t least, Py_ssize_t workers) no
             if heavy(c, workers):
                 limit = min(limit, workers * max(BLOCK_BYTES, c.unit_numbers * c.size))
             cut_units(c, limit, workers)
+    # A worker stays with its share of what is more: windows, or the weights of all blocks.
+    c.by_unit = c.units * c.unit_numbers > c.lane_blocks * c.windows_bytes // c.size
 
 
 cdef void lay_out_by_batch(Call* c, Py_ssize_t samples) noexcept:

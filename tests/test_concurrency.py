@@ -83,6 +83,33 @@ def test_worker_thread_that_ends():
         np.testing.assert_array_equal(y, wanted)
 
 
+@pytest.mark.parametrize("threads", (1, 2))
+def test_fewer_threads_than_asked_for(run_python, threads):
+    # The system may give fewer; what was meant for the others is done by those that are there.
+    script = """
+import numpy as np
+import fastconv
+
+rng = np.random.default_rng(1)
+for shape, c_out, kernel, options in (
+    ((2, 96, 12, 14), 40, (3, 3), {"padding": 1}),
+    ((2, 96, 12, 14), 100, (3, 3), {"padding": 1}),
+    ((16, 24, 8, 8), 20, (4, 4), {"stride": 2}),
+    ((1, 256, 40), 64, (4,), {"stride": 2}),
+):
+    x = rng.integers(-4, 5, shape).astype(np.float32)
+    w = rng.integers(-4, 5, (shape[1], c_out, *kernel)).astype(np.float32)
+    wanted = fastconv.conv_transpose(x, w, **options, method="reference")
+    for method in ("direct", "col2im", "winograd", "karatsuba"):
+        if method == "karatsuba" and kernel != (4,):
+            continue
+        y = np.full_like(wanted, np.nan)
+        fastconv.conv_transpose(x, w, **options, method=method, workers=5, out=y)
+        assert (y == wanted).all(), (method, shape)
+"""
+    run_python(script, env={"OMP_THREAD_LIMIT": str(threads)})
+
+
 def test_gil_is_released():
     # A thread that wakes a thousand times a second gets nothing done while another holds the
     # lock; around a call that holds it, it would count one or two.

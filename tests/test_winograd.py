@@ -368,6 +368,21 @@ def test_many_weights_are_transformed_block_by_block(workers, c_in):
     assert held(88 * workers, 90, 90).packed_bytes > 2 * block * workers
 
 
+@pytest.mark.parametrize(("c_out", "by_unit"), ((16, False), (80, False), (88, True), (250, True)))
+def test_workers_stay_with_windows_or_with_weights(c_out, by_unit, isa):
+    # With the more bytes; either way every task is done, and no sum depends on it.
+    layer = ((2, 96, 12, 14), (96, c_out, 3, 3), {"padding": 1})
+    points = _points.Points(problem_of(layer), 0, 16, 8, 2)
+    assert points.by_unit == by_unit == (points.packed_bytes > points.shared_bytes > 0)
+    x, w, _ = integers(layer, "float32")
+    wanted = fastconv.conv_transpose(x, w, **layer[2], method="direct")
+    out = np.empty_like(wanted)
+    for workers in (1, 2, 3, 5, 16, 64):
+        out.fill(np.nan)
+        fastconv.conv_transpose(x, w, **layer[2], method="winograd", workers=workers, out=out)
+        assert out.tobytes() == wanted.tobytes()
+
+
 @pytest.mark.parametrize(
     ("x", "lanes"),
     [
