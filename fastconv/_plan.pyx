@@ -64,6 +64,8 @@ cdef enum:
     JOINED_TILES = 4            # tall tiles that the rows of joined phases fill at most,
     JOINED_DEPTH = 16           # and products of each sum that they have in common at least
     SERIAL_WORK = 1 << 20       # multiply-adds and bytes below which threads do not pay
+    READ_LINE = 12              # products of a line that reading one of x takes,
+    READ_START = 2              # and lines that a run of them takes besides
 
 # A tile of one vector has a load for each multiply-add and runs at about two thirds of the rate.
 cdef double SINGLE_VECTOR_RATE = 0.68
@@ -75,7 +77,7 @@ cdef double FEW_FILL = 0.8
 cdef double PAIR_LOSS = 0.5
 
 # What more than ROWS_BYTES have to gain.
-cdef double CROWDED = 0.9
+cdef double CROWDED = 0.96
 
 # What x laid out anew, w and the result may each take at most, as numbers of the compute type:
 # more than any machine has, and little enough that no product of sizes is out of range.

@@ -100,63 +100,79 @@ cdef double pair_loss(const Geometry* g) noexcept:
     return PAIR_LOSS if loses_in_pairs(g) and not light_rows(g) else 0
 
 
-cdef bint better_flat(const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows) noexcept:
-    """Whether rows that run on fill tiles better than rows by themselves."""
-    cdef double loss = pair_loss(g), filled = flat_fill(g, lanes, n_rows, min(n_rows, 4), loss)
+cdef bint better_flat(
+        const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows, Py_ssize_t block) noexcept:
+    """Whether rows that run on, so many of them, fill tiles better than rows by themselves."""
+    cdef double loss = pair_loss(g), filled = flat_fill(g, lanes, n_rows, block, loss)
     if loss > 0:
         return filled >= lanes / lanes_taken(g, lanes, loss)
     return filled > (FEW_FILL if light_rows(g) else 1.02) * row_fill(lanes, g.vector)
 
 
 cdef bint may_crowd(const Geometry* g) noexcept:
-    """Whether rows that run on may take more of the caches that go with the widest vectors.
+    """Whether rows that run on may take more of the caches that go with the widest vectors."""
+    return g.flat and g.height == MANY_ROWS
 
-    No taps overlap, neither along the lanes nor from row to row.
-    """
-    return (
-        g.flat and g.height == MANY_ROWS and g.lane.span == 0
-        and g.outer[g.n_outer - 1].span == 0
-    )
+
+cdef double row_time(
+        const Geometry* g, const Cut* cut, Py_ssize_t block, bint crowded) noexcept:
+    """How long a row of an input channel takes in blocks of so many, in products of a line."""
+    cdef Py_ssize_t span = g.outer[g.n_outer - 1].span
+    cdef double filled, products = g.c_out * g.components * g.taps, read
+    if g.flat:
+        filled = flat_fill(g, cut.lanes, cut.rows, block, pair_loss(g))
+    else:
+        filled = row_fill(g.lane_block, g.vector)
+    if crowded:
+        products /= CROWDED
+    # Each block reads the rows, too, that the taps of its first one reach back to.
+    read = cut.other_taps * (
+        (block + span) * g.lane_block + READ_START * LINE // g.size) / <double> block
+    return (g.lane_block / filled * products + READ_LINE * read) * g.size / LINE
+
+
+cdef void choose_rows(Geometry* g, const Cut* cut) noexcept:
+    """As many rows as fit and leave every worker some tasks."""
+    cdef double best = 0, score
+    cdef Py_ssize_t span = g.outer[g.n_outer - 1].span, block, held_bytes, tasks
+    cdef Py_ssize_t most = CROWDED_BYTES if may_crowd(g) else ROWS_BYTES
+    g.row_block = 1
+    for block in range(1, min(cut.rows, MAX_ROW_BLOCK) + 1):
+        held_bytes = flat_pitch(g, block) if g.flat else (block + span) * g.pitch
+        held_bytes *= cut.other_taps * cut.slot
+        # Where there are many output channels, their blocks can make up for fewer tasks.
+        tasks = cut.others * g.n_lane_blocks * ceil_div(cut.rows, block)
+        tasks *= clip(g.c_out // 32, 1, 4)
+        if block > 1 and (held_bytes > most or tasks < cut.wanted):
+            break
+        # A twentieth of the time is not worth shorter blocks.
+        score = min(1.0, balance(tasks, cut.workers) + 0.05)
+        score /= row_time(g, cut, block, held_bytes > ROWS_BYTES)
+        if score >= best:
+            best = score
+            g.row_block = block
+    if not g.flat and cut.rows > 0:
+        # As many blocks, of equal size.
+        g.row_block = ceil_div(cut.rows, ceil_div(cut.rows, g.row_block))
 
 
 cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
-    """As many rows as fit and leave every worker some tasks; they share the halo of rows."""
+    """How many rows a task has, and whether they run on."""
     cdef const Axis* rows = &g.outer[g.n_outer - 1]
-    cdef Py_ssize_t block, held_bytes, most, tasks
-    cdef double best = 0, loss = pair_loss(g), score
     g.row_block = 1
     g.row_slots = rows.max_taps
     # Short rows may leave the last vector of each half empty: run on into the next row then.
     g.flat = (
         not g.by_batch and not g.stencil
         and runs_on(g, cut.lanes, cut.rows) and g.n_lane_blocks == 1
-        and better_flat(g, cut.lanes, cut.rows)
+        and better_flat(g, cut.lanes, cut.rows, min(cut.rows, 4))
     )
-    most = CROWDED_BYTES if may_crowd(g) else ROWS_BYTES
     if rows.shift == 1 and g.depth_block >= g.c_in and not g.by_batch:
-        for block in range(1, min(cut.rows, MAX_ROW_BLOCK) + 1):
-            if g.flat:
-                score = flat_fill(g, cut.lanes, cut.rows, block, loss)
-                held_bytes = cut.other_taps * cut.slot * flat_pitch(g, block)
-            else:
-                # Each task reads the rows that its first row's taps reach back to.
-                score = <double> block / (block + 0.25 * rows.span)
-                held_bytes = cut.other_taps * (block + rows.span) * cut.slot * g.pitch
-            # Where there are many output channels, their blocks can make up for fewer tasks.
-            tasks = cut.others * g.n_lane_blocks * ceil_div(cut.rows, block)
-            tasks *= clip(g.c_out // 32, 1, 4)
-            if block > 1 and (held_bytes > most or tasks < cut.wanted):
-                break
-            if held_bytes > ROWS_BYTES:
-                score *= CROWDED
-            # A twentieth of the time is not worth shorter blocks.
-            score *= min(1.0, balance(tasks, cut.workers) + 0.05)
-            if score >= best:
-                best = score
-                g.row_block = block
-        if not g.flat and cut.rows > 0:
-            # As many blocks, of equal size.
-            g.row_block = ceil_div(cut.rows, ceil_div(cut.rows, g.row_block))
+        choose_rows(g, cut)
+        if g.flat and not better_flat(g, cut.lanes, cut.rows, g.row_block):
+            # So few of them fit.
+            g.flat = False
+            choose_rows(g, cut)
         g.row_slots = g.row_block + rows.span
     g.rows_bytes = round_up(cut.other_taps * g.row_slots * cut.slot * g.pitch, 64)
     if g.flat:

@@ -602,6 +602,19 @@ def test_long_rows_run_on(isa):
         check_exact(x, w, method="direct", stride=2, padding=((1, 0), (0, 0)))
 
 
+def test_rows_run_on_where_enough_of_them_fit(isa):
+    """Of many channels a task holds so few rows that they fill vectors better by themselves."""
+    def layer(c_in):
+        return (1, c_in, 16, 18), (c_in, 9, 5, 5)
+
+    at = switches(range(100, 2000, 100), lambda c: plan(*layer(c), padding=2).flat)
+    # Two vectors of four are never filled better.
+    assert len(at) == (_isa.tiles[0][0] > 4)
+    for pair in at:
+        for c_in in pair:
+            check_exact(*layer(c_in), method="direct", padding=2)
+
+
 @pytest.mark.parametrize("channels", (1, 2, 3, 4))
 def test_few_rows_of_many_lanes(channels, isa):
     # Tiles are wider from more than four vectors of lanes on, in a row or where rows run on.
