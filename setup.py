@@ -73,6 +73,7 @@ EXTENSIONS = {
     "_execute": (["-O2"], True, True),
     "_columns": (["-O2"], True, True),
     "_points": (["-O2"], True, True),
+    "_overlap": (["-O2"], True, True),
 }
 
 # Cython emits every combination of its fused types, used or not.

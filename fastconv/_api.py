@@ -194,12 +194,13 @@ def conv_transpose(
         Where the channels of `x` and of the result are: right before the spatial axes (0 without
         batch axes, 1 with one, ..., ``-(d+1)`` with any number) or last (-1). None: no channels,
         `x` is ``(*batch, *S)`` and `w` is ``(*K)``.
-    method : {"auto", "direct", "col2im", "karatsuba", "winograd", "reference"}, default "auto"
+    method : {"auto", "direct", "col2im", "karatsuba", "planes", "winograd", "reference"}
+        Default "auto".
         How to compute. "auto" chooses by shapes and types alone; only where operands hold Inf or
         NaN, or where a transform overflows, it computes by another method than the one it chose.
         In float32 and float64 "winograd" takes fewer products for one or two spatial axes, and
         "karatsuba" for kernels twice as long as the stride, their error being that of their
-        transforms.
+        transforms; "planes" is for few output channels and many input channels.
     dtype : data-type, optional
         Type of the computation and of the result; `numpy.result_type` of the operands if not
         given. Operands are cast with casting ``"same_kind"``.

@@ -92,6 +92,18 @@ cdef inline void add_apart(
         dst += rows.dst_step
 
 
+cdef inline void add_line(
+        const real_t* src, Py_ssize_t count, Py_ssize_t at, Py_ssize_t length, const Rows* rows,
+        real_t* dst) noexcept nogil:
+    """Pixels of one number, which are neighbours, to results that are."""
+    cdef Py_ssize_t low = max(0, -at), high = min(count, length - at), row, i
+    for row in range(rows.n):
+        for i in range(low, high):
+            dst[at + i] += src[i]
+        src += rows.src_step
+        dst = <real_t*> (<char*> dst + rows.dst_step)
+
+
 cdef void add(
         const real_t* src, Py_ssize_t src_step, Py_ssize_t count, Py_ssize_t n, Py_ssize_t at,
         Py_ssize_t stride, Py_ssize_t dilation, Py_ssize_t length, const Rows* rows, char* dst,
@@ -111,6 +123,8 @@ cdef void add(
     elif put:
         add_apart[real_t](
             src, src_step, count, n, at, stride, 1, length, rows, dst, lane_step, True, start)
+    elif n == 1 and stride == 1 and src_step == 1:
+        add_line[real_t](src, count, at, length, rows, to)
     elif n == 4 and stride == 2:
         add_dense[real_t](src, src_step, count, 4, at, 2, length, rows, to, False, 0)
     elif n == 2 and stride == 2:

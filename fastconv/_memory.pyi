@@ -2,7 +2,13 @@ from typing import final
 
 large_result: int
 
-@final
-class ResultMemory:
-    def __init__(self, size: int) -> None: ...
+class KeptMemory:
     def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class ResultMemory(KeptMemory):
+    def __init__(self, size: int) -> None: ...
+
+@final
+class PlanesMemory(KeptMemory):
+    def __init__(self, size: int) -> None: ...

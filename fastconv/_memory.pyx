@@ -65,10 +65,11 @@ cdef enum:
 large_result = LARGE_RESULT
 
 
-# The blocks of the last large result and of the last scratch that were given up, for the next
-# ones: fresh memory has to be cleared by the system first, which takes as long as many a layer's
-# products, and the C library may give it back as soon as it is free.
+# The blocks of the last large result, the last planes and the last scratch that were given up, for
+# the next ones: fresh memory has to be cleared by the system first, which takes as long as many a
+# layer's products, and the C library may give it back as soon as it is free.
 cdef Block* kept_result = NULL
+cdef Block* kept_planes = NULL
 cdef Block* kept_scratch = NULL
 
 
@@ -96,29 +97,46 @@ cdef void give_block(Block** kept, Block* block) noexcept:
     PyMem_RawFree(block)
 
 
-@cython.final
-cdef class ResultMemory:
-    """The buffer of a large result, from a cache line on.
+cdef class KeptMemory:
+    """A buffer from a cache line on.
 
-    When the last array that uses it is gone, it is kept for the next large result of about the
-    same size: one block, of 256 MiB at most, which the system may take back at any time.
+    When the last array that uses it is gone, it is kept for the next one of its kind and of about
+    the same size: one block, of 256 MiB at most, which the system may take back at any time where
+    it is large.
     """
 
     cdef Block* block
+    cdef Block** kept
     cdef Py_ssize_t size
-
-    def __cinit__(self, Py_ssize_t size):
-        self.size = size
-        self.block = take_block(&kept_result, size)
-        if self.block == NULL:
-            raise MemoryError(f"no memory for a result of {size} bytes")
 
     def __dealloc__(self):
         if self.block != NULL:
-            give_block(&kept_result, self.block)
+            give_block(self.kept, self.block)
 
     def __getbuffer__(self, Py_buffer* view, int flags):
         PyBuffer_FillInfo(view, self, self.block.start, self.size, False, flags)
+
+
+@cython.final
+cdef class ResultMemory(KeptMemory):
+    """Of a large result."""
+
+    def __cinit__(self, Py_ssize_t size):
+        self.size, self.kept = size, &kept_result
+        self.block = take_block(self.kept, size)
+        if self.block == NULL:
+            raise MemoryError(f"no memory for a result of {size} bytes")
+
+
+@cython.final
+cdef class PlanesMemory(KeptMemory):
+    """Of planes of products, which live longer than the scratch of what makes them."""
+
+    def __cinit__(self, Py_ssize_t size):
+        self.size, self.kept = size, &kept_planes
+        self.block = take_block(self.kept, size)
+        if self.block == NULL:
+            raise MemoryError(f"no memory for {size} bytes of scratch")
 
 
 @cython.final

@@ -16,17 +16,18 @@ from types import ModuleType
 
 import numpy as np
 
-from . import _col2im, _direct, _karatsuba, _reference, _winograd
+from . import _col2im, _direct, _karatsuba, _planes, _reference, _winograd
 from ._problem import Problem
 
 METHODS: dict[str, ModuleType] = {
     "karatsuba": _karatsuba,
     "col2im": _col2im,
+    "planes": _planes,
     "winograd": _winograd,
     "direct": _direct,
     "reference": _reference,
 }
-SHORTCUTS = (_karatsuba, _col2im, _winograd)
+SHORTCUTS = (_karatsuba, _col2im, _planes, _winograd)
 SPREADING = (_karatsuba, _winograd)
 
 

@@ -10,23 +10,14 @@ cdef extern from *:
     #endif
     }
 
-    static Py_ssize_t fastconv_take_one(Py_ssize_t *next) {
-        Py_ssize_t taken;
-    #ifdef _OPENMP
-        #pragma omp atomic capture
+    #if defined(_MSC_VER)
+    #include <intrin.h>
+    #define fastconv_take_one(next) ((Py_ssize_t)_InterlockedExchangeAdd64((__int64 *)(next), 1))
+    #define fastconv_look_at(next) (*(const volatile Py_ssize_t *)(next))
+    #else
+    #define fastconv_take_one(next) __atomic_fetch_add(next, 1, __ATOMIC_RELAXED)
+    #define fastconv_look_at(next) __atomic_load_n(next, __ATOMIC_RELAXED)
     #endif
-        taken = (*next)++;
-        return taken;
-    }
-
-    static Py_ssize_t fastconv_look_at(const Py_ssize_t *next) {
-        Py_ssize_t seen;
-    #ifdef _OPENMP
-        #pragma omp atomic read
-    #endif
-        seen = *next;
-        return seen;
-    }
     """
     # Wait for all threads of the team, and see what they have written.
     void team_barrier "fastconv_team_barrier"() noexcept nogil

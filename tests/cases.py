@@ -93,10 +93,10 @@ def expected(case, dtype):
 
 
 def may_refuse(case, method):
-    """Three choose their problems; direct only lacks room for tens of thousands of taps."""
+    """Four choose their problems; direct only lacks room for tens of thousands of taps."""
     if method == "direct":
         return case.id.endswith("many-taps")
-    return method in ("col2im", "winograd", "karatsuba")
+    return method in ("col2im", "planes", "winograd", "karatsuba")
 
 
 def attempt(case, operands, method, **options):
@@ -305,6 +305,12 @@ def _layer_cases():
         "upfirdn_x4": ((1, 1, 9001), (1, 1, 81), {"stride": 4}),
         "idwt2_db4": ((1, 4, 64, 64), (4, 1, 8, 8), {"stride": 2, "padding": 6}),
         "few-pixels-many-weights": ((1, 300, 2, 2), (300, 50, 5, 5), {"stride": 2, "padding": 2}),
+        # Fewer columns (output channels x taps) than input channels.
+        "few-columns": ((2, 64, 9, 13), (64, 2, 4, 4), {"stride": 2, "padding": 1}),
+        "few-columns-1d": ((1, 96, 70), (96, 3, 16), {"stride": 8, "padding": ((5, 2),)}),
+        "few-columns-3d": ((1, 64, 4, 5, 6), (64, 1, 3, 3, 3),
+                           {"stride": (1, 2, 1), "dilation": (2, 1, 1)}),
+        "few-columns-groups": ((1, 90, 7, 8), (90, 2, 3, 3), {"groups": 2, "padding": 1}),
         "one-pixel-many-weights": ((1, 200, 1, 1), (200, 64, 4, 4), {}),
     }
     for name, (x, w, arguments) in layers.items():

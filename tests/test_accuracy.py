@@ -72,7 +72,7 @@ def test_error_bound(case, dtype, spread):
     bound = FACTOR[kind.kind] * (terms + 2) * np.finfo(dtype).eps * scale
     taken = _methods.METHODS[chosen(case.x, case.w, dtype, **case.arguments)]
     errors = {}
-    for method in ("direct", "col2im", "reference", "auto"):
+    for method in ("direct", "col2im", "planes", "reference", "auto"):
         y = attempt(case, operands, method)
         if y is None:
             continue
@@ -92,7 +92,7 @@ def test_error_bound_in_each_instruction_set(case, dtype, isa):
     operands = random_operands(case, dtype)
     exact, scale, terms = exact_and_scale(case, operands)
     bound = FACTOR[np.dtype(dtype).kind] * (terms + 2) * np.finfo(dtype).eps * scale
-    for method in ("direct", "col2im"):
+    for method in ("direct", "col2im", "planes"):
         y = attempt(case, operands, method)
         if y is not None:
             assert (np.abs(y - exact) <= bound).all(), method

@@ -21,10 +21,10 @@ def rng():
 
 
 def each_method(x, w, bias=None, **options):
-    """``(name, result)`` of every method; three may say that a problem is not for them."""
+    """``(name, result)`` of every method; four may say that a problem is not for them."""
     for method in ("auto", "direct", "reference"):
         yield method, conv_transpose(x, w, bias, method=method, **options)
-    for method in ("col2im", "winograd", "karatsuba"):
+    for method in ("col2im", "planes", "winograd", "karatsuba"):
         try:
             result = conv_transpose(x, w, bias, method=method, **options)
         except ValueError as error:
@@ -637,7 +637,7 @@ for dtype, at_end in itertools.product(("f4", "f8", "f2", "c8", "u1"), (False, T
         options = {"stride": (3, stride), "padding": (0, padding)}
         desired = conv_transpose(x, w, bias, method="reference", **options)
         for last, method in itertools.product(
-            (False, True), ("auto", "direct", "col2im", "winograd", "karatsuba")
+            (False, True), ("auto", "direct", "col2im", "planes", "winograd", "karatsuba")
         ):
             if dtype == "u1" and method != "auto":
                 continue
@@ -650,7 +650,7 @@ for dtype, at_end in itertools.product(("f4", "f8", "f2", "c8", "u1"), (False, T
                     *args, out=out, method=method, channel_axis=-1 if last else 1, **options
                 )
             except ValueError as error:
-                assert method in ("col2im", "winograd", "karatsuba"), error
+                assert method in ("col2im", "planes", "winograd", "karatsuba"), error
                 assert "cannot do this problem" in str(error), error
                 continue
             result = np.moveaxis(out, -1, 1) if last else out

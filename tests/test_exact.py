@@ -56,7 +56,7 @@ def run(case, dtype, method, **options):
     return attempt(case, case.operands(dtype), method, **options)
 
 
-@pytest.mark.parametrize("method", ("auto", "direct", "col2im", "winograd", "karatsuba"))
+@pytest.mark.parametrize("method", ("auto", "direct", "col2im", "planes", "winograd", "karatsuba"))
 @pytest.mark.parametrize("case", CASES, ids=by_id)
 def test_methods_and_instruction_sets(case, method, isa):
     # Two types everywhere; the other kernels take turns, so that each meets each family.
@@ -78,7 +78,7 @@ def test_reference_method(case):
 @pytest.mark.parametrize("case", SAMPLE, ids=by_id)
 def test_all_float_types(case, isa):
     for dtype in FLOATS:
-        for method in ("direct", "col2im", "winograd", "karatsuba"):
+        for method in ("direct", "col2im", "planes", "winograd", "karatsuba"):
             y = run(case, dtype, method)
             if y is not None:
                 assert_same(y, expected(case, dtype))
@@ -134,7 +134,7 @@ def test_long_integer_sums():
     assert fastconv.conv_transpose(x, w).tolist() == [[[0, 0]]]
 
 
-@pytest.mark.parametrize("method", ("direct", "col2im", "winograd", "karatsuba"))
+@pytest.mark.parametrize("method", ("direct", "col2im", "planes", "winograd", "karatsuba"))
 @pytest.mark.parametrize(
     "case", [*LAYERS, *[c for c in CASES if c.id.startswith(("batch", "rank", "columns"))]],
     ids=by_id,
@@ -208,7 +208,7 @@ LAYOUT_CASES = [
 def test_layouts(case, layout):
     change = LAYOUTS[layout]
     for method, dtype in [("direct", "float32"), ("col2im", "float64"), ("winograd", "float32"),
-                          ("karatsuba", "float32"), ("auto", "complex64"),
+                          ("karatsuba", "float32"), ("planes", "float32"), ("auto", "complex64"),
                           ("auto", "float16"), ("auto", "int16")]:
         x, w, bias = case.operands(dtype)
         y = expected(case, dtype)
@@ -260,7 +260,8 @@ OUTS = {
 @pytest.mark.parametrize("case", LAYOUT_CASES, ids=by_id)
 def test_out(case, layout):
     for method, dtype in [("direct", "float32"), ("col2im", "float32"), ("winograd", "float64"),
-                          ("karatsuba", "float32"), ("reference", "float64"),
+                          ("karatsuba", "float32"), ("planes", "float64"),
+                          ("reference", "float64"),
                           ("auto", "complex128"), ("auto", "float16"), ("auto", "uint8")]:
         y = expected(case, dtype)
         out = OUTS[layout](y.shape, dtype)
@@ -272,7 +273,8 @@ def test_out(case, layout):
             assert_same(out.astype(dtype), y)
 
 
-@pytest.mark.parametrize("method", ("direct", "col2im", "winograd", "karatsuba", "reference"))
+@pytest.mark.parametrize(
+    "method", ("direct", "col2im", "planes", "winograd", "karatsuba", "reference"))
 @pytest.mark.parametrize("case", [*SAMPLE, *LAYERS], ids=by_id)
 def test_out_is_overwritten(case, method):
     # What was there before must not shine through: holes are bias, not old numbers.

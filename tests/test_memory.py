@@ -44,7 +44,7 @@ SLACK = 1 << 20
 
 
 @pytest.mark.parametrize(
-    "method", ("auto", "direct", "col2im", "winograd", "karatsuba", "reference"))
+    "method", ("auto", "direct", "col2im", "planes", "winograd", "karatsuba", "reference"))
 def test_inputs_are_unchanged(method):
     for case in SAMPLE:
         for dtype in ("float32", "float16", "complex128", "int16"):

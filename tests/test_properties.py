@@ -123,12 +123,12 @@ def _wanted(case, dtype):
 
 @thorough
 @given(cases(), st.sampled_from(DTYPES[:5]),
-       st.sampled_from(("direct", "col2im", "winograd", "karatsuba", "reference")))
+       st.sampled_from(("direct", "col2im", "planes", "winograd", "karatsuba", "reference")))
 def test_methods_equal_the_definition(case, dtype, method):
     try:
         y = call(case, case.operands(dtype), method=method)
     except ValueError as error:
-        assert method in ("col2im", "winograd", "karatsuba")
+        assert method in ("col2im", "planes", "winograd", "karatsuba")
         assert "cannot do this problem" in str(error)
         event(f"{method} refused")
         return

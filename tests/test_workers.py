@@ -28,7 +28,7 @@ ODD = [
     )
 ]
 DTYPES = ("float32", "float64", "complex64", "complex128", "float16")
-METHODS = ("direct", "col2im", "winograd", "karatsuba", "auto")
+METHODS = ("direct", "col2im", "planes", "winograd", "karatsuba", "auto")
 
 
 def by_id(case):
@@ -65,7 +65,7 @@ def test_workers_agnosticism(case, method):
                 identical(attempt(case, operands, method, workers=workers), one)
 
 
-@pytest.mark.parametrize("method", ("direct", "col2im", "winograd", "karatsuba"))
+@pytest.mark.parametrize("method", ("direct", "col2im", "planes", "winograd", "karatsuba"))
 @pytest.mark.parametrize("case", LAYERS[::3], ids=by_id)
 def test_workers_agnosticism_in_each_instruction_set(case, method, isa):
     operands = random_operands(case, "float32")
@@ -75,7 +75,7 @@ def test_workers_agnosticism_in_each_instruction_set(case, method, isa):
             identical(attempt(case, operands, method, workers=workers), one)
 
 
-@pytest.mark.parametrize("method", ("direct", "col2im", "winograd", "karatsuba"))
+@pytest.mark.parametrize("method", ("direct", "col2im", "planes", "winograd", "karatsuba"))
 @pytest.mark.parametrize(
     "case", [c for c in [*LAYERS, *ODD] if c.channel_axis == 1], ids=by_id
 )
@@ -101,7 +101,7 @@ def test_batch_size_agnosticism(case, method):
     st.permutations((20, 2, 3)), st.integers(1, 3), st.tuples(*[st.integers(2, 3)] * 3),
     st.integers(1, 2), st.sampled_from((8, 33)), st.integers(1, 9), st.sampled_from((1, 2)),
     st.sampled_from((16, 5, 40, 13)), st.sampled_from(("float32", "float64", "complex64")),
-    st.sampled_from(("direct", "direct", "direct", "col2im", "winograd", "karatsuba")),
+    st.sampled_from(("direct", "direct", "direct", "col2im", "planes", "winograd", "karatsuba")),
 )
 def test_agnosticism_of_maps_with_one_long_axis(
         shape, rank, kernel, stride, c_in, c_out, groups, images, dtype, method):
@@ -193,7 +193,7 @@ def test_alignment_of_weights_agnosticism(dtype, isa):
                 )
 
 
-@pytest.mark.parametrize("method", ("direct", "col2im", "winograd", "karatsuba"))
+@pytest.mark.parametrize("method", ("direct", "col2im", "planes", "winograd", "karatsuba"))
 @pytest.mark.parametrize(
     "name", ("layer-pose_1", "layer-dcgan_2", "layer-hifigan_1", "layer-compress_k5",
              "layer-depthwise_up", "layer-istft", "layer-fsrcnn_x3", "layer-unet3d_up")
@@ -250,7 +250,7 @@ def test_out_may_overlap_an_operand(which, method):
         try:
             wanted = fastconv.conv_transpose(**kept, padding=1, method=method)
         except ValueError as error:
-            assert method in ("col2im", "winograd", "karatsuba")
+            assert method in ("col2im", "planes", "winograd", "karatsuba")
             assert "cannot do this problem" in str(error)
             return
         out = memory[:288].reshape(2, 4, 6, 6)
