@@ -23,7 +23,7 @@ WORKERS = (8, 16, 64)
 def costs(layer: Layer, method: str, tasks: int, workers: int) -> list[int]:
     """What each task costs, in the order in which tasks are taken.
 
-    Results that it stores, or columns of raw weights; tasks of minimal filtering count as equal.
+    Results that it stores, or columns of raw weights; other tasks count as equal.
     """
     import numpy as np
 
@@ -31,7 +31,7 @@ def costs(layer: Layer, method: str, tasks: int, workers: int) -> list[int]:
     from fastconv._dtypes import TYPES
     from fastconv._problem import make_problem
 
-    if method == "winograd":
+    if method in ("winograd", "planes"):
         return [1] * tasks
     problem = make_problem(
         layer.x_shape, layer.w_shape, **layer.options, output_size=None, channel_axis=1)

@@ -12,7 +12,7 @@ import numpy as np
 
 from . import _isa, _methods, _threads
 from ._dtypes import as_numeric, bring, bring_scalar, native
-from ._memory import ResultMemory, large_result
+from ._memory import KeptMemory, large_result
 from ._plan import multiply_adds
 from ._problem import MAX_LENGTH, Problem, as_index, make_problem
 
@@ -351,7 +351,7 @@ def _empty(problem: Problem, dtype: np.dtype[Any]) -> NDArray[Any]:
         )
     try:
         if size >= large_result:
-            return np.ndarray(problem.shape, dtype, cast(Any, ResultMemory(size)))
+            return np.ndarray(problem.shape, dtype, cast(Any, KeptMemory(size)))
         return np.empty(problem.shape, dtype)
     except ValueError:
         raise ValueError(

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import _execute, _isa, _reference
 from ._dtypes import TYPES, Type
-from ._plan import SAFE_DILATION, SAFE_TAPS, Plan, lane_products
+from ._plan import SAFE_DILATION, SAFE_TAPS, Plan, lane_products, multiply_adds
 from ._problem import Problem
 
 #: What numbers are computed in, by `Type.compute`.
@@ -23,10 +23,12 @@ COMPUTE = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint64))
 NUMBER_WORK = 10
 WEIGHT_WORK = 60
 
-#: ... on an element of x that a task reads again, for taps that reach back to it, and how much
-#: longer products take where a tile has so few rows, phases of the last axis among them.
+#: Rows are the phases of the last axis of all output channels of a group. Where they are few, an
+#: element of x takes as much for each time that a task reads it again, for taps that reach back to
+#: it, and products take longer in a tile of so few rows.
+FEW_ROWS = 16
 AGAIN_WORK = 8
-FEW_ROWS = {1: 2.0, 2: 1.5, 3: 1.5}
+ROW_WORK = {1: 2.0, 2: 1.5, 3: 1.5}
 
 
 def refuses(problem: Problem, dtype: np.dtype) -> str | None:
@@ -52,15 +54,18 @@ def work(problem: Problem, dtype: np.dtype) -> float:
     images = math.prod(problem.batch)
     samples = images * problem.c_in * math.prod(problem.spatial_in)
     results = images * problem.c_out * math.prod(problem.spatial_out)
-    rows = c_out * min(problem.kernel[-1], problem.stride[-1])
-    again = math.prod(
-        -(-k // s) for k, s in zip(problem.kernel[:-1], problem.stride[:-1], strict=True)) - 1
-    return (
-        pairs * lane_products(problem, _isa.RECKONED // dtype.itemsize) * FEW_ROWS.get(rows, 1)
-        + NUMBER_WORK * (samples + results)
-        + AGAIN_WORK * again * samples
-        + WEIGHT_WORK * pairs * math.prod(problem.kernel)
+    total = (
+        NUMBER_WORK * (samples + results) + WEIGHT_WORK * pairs * math.prod(problem.kernel)
     )
+    products = pairs * lane_products(problem, _isa.RECKONED // dtype.itemsize)
+    rows = c_out * min(problem.kernel[-1], problem.stride[-1])
+    if rows >= FEW_ROWS:
+        return total + products
+    reads = math.prod(
+        -(-k // s) for k, s in zip(problem.kernel[:-1], problem.stride[:-1], strict=True))
+    # Of samples all of whose products are cropped none is read.
+    read = multiply_adds(problem) / max(1, pairs // problem.c_in * math.prod(problem.kernel))
+    return total + products * ROW_WORK.get(rows, 1) + AGAIN_WORK * (reads - 1) * read
 
 
 def make_plan(

@@ -97,17 +97,26 @@ cdef void give_block(Block** kept, Block* block) noexcept:
     PyMem_RawFree(block)
 
 
+@cython.final
 cdef class KeptMemory:
-    """A buffer from a cache line on.
+    """The buffer of a large result, or of planes, from a cache line on.
 
     When the last array that uses it is gone, it is kept for the next one of its kind and of about
-    the same size: one block, of 256 MiB at most, which the system may take back at any time where
-    it is large.
+    the same size: one block of each, of 256 MiB at most, which the system may take back at any time
+    where it is large. Planes are a kind of their own since other scratch is used beside them.
     """
 
     cdef Block* block
     cdef Block** kept
     cdef Py_ssize_t size
+
+    def __cinit__(self, Py_ssize_t size, bint planes=False):
+        self.size = size
+        self.kept = &kept_planes if planes else &kept_result
+        self.block = take_block(self.kept, size)
+        if self.block == NULL:
+            what = "scratch" if planes else "a result"
+            raise MemoryError(f"no memory for {what} of {size} bytes")
 
     def __dealloc__(self):
         if self.block != NULL:
@@ -115,28 +124,6 @@ cdef class KeptMemory:
 
     def __getbuffer__(self, Py_buffer* view, int flags):
         PyBuffer_FillInfo(view, self, self.block.start, self.size, False, flags)
-
-
-@cython.final
-cdef class ResultMemory(KeptMemory):
-    """Of a large result."""
-
-    def __cinit__(self, Py_ssize_t size):
-        self.size, self.kept = size, &kept_result
-        self.block = take_block(self.kept, size)
-        if self.block == NULL:
-            raise MemoryError(f"no memory for a result of {size} bytes")
-
-
-@cython.final
-cdef class PlanesMemory(KeptMemory):
-    """Of planes of products, which live longer than the scratch of what makes them."""
-
-    def __cinit__(self, Py_ssize_t size):
-        self.size, self.kept = size, &kept_planes
-        self.block = take_block(self.kept, size)
-        if self.block == NULL:
-            raise MemoryError(f"no memory for {size} bytes of scratch")
 
 
 @cython.final

@@ -76,7 +76,7 @@ cdef double FEW_FILL = 0.8
 # What a tile loses by each vector that it has less than three, where registers are short.
 cdef double PAIR_LOSS = 0.5
 
-# What more than ROWS_BYTES have to gain.
+# How fast tiles are where a task holds more than ROWS_BYTES of x.
 cdef double CROWDED = 0.96
 
 # What x laid out anew, w and the result may each take at most, as numbers of the compute type:

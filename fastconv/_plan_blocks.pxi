@@ -132,7 +132,7 @@ cdef double row_time(
 
 
 cdef void choose_rows(Geometry* g, const Cut* cut) noexcept:
-    """As many rows as fit and leave every worker some tasks."""
+    """How many rows a task has: of those that fit and leave every worker some tasks, the best."""
     cdef double best = 0, score
     cdef Py_ssize_t span = g.outer[g.n_outer - 1].span, block, held_bytes, tasks
     cdef Py_ssize_t most = CROWDED_BYTES if may_crowd(g) else ROWS_BYTES

@@ -2,20 +2,23 @@
 
 Where a group has few output channels, phases by themselves leave tiles almost empty and read x
 again for each tap. Here all taps of all output channels are the rows of one product, which reads x
-once: a convolution with kernel 1, by the direct method.
+once: a convolution with kernel 1, by the direct method. Some images, or some rows of one, are
+computed at a time, so that planes stay in the caches.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from itertools import product
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from . import _direct, _isa, _overlap, _threads
+from ._direct import bias_numbers
 from ._dtypes import TYPES
-from ._memory import PlanesMemory
-from ._plan import SAFE_DILATION
+from ._memory import KeptMemory
+from ._plan import SAFE_DILATION, multiply_adds
 from ._problem import Problem
 
 #: What it takes, in multiply-adds: a call, whose threads are gathered twice, a product, also of
@@ -30,12 +33,25 @@ PLANE = 10
 ROW = 400
 RESULT = 25
 
+#: Columns of a group at most.
+MOST_COLUMNS = 256
+
+#: Bytes of the planes that are made at a time, for each worker, and how many times as many rows of
+#: an image as overlap with the next ones.
+PLANES_BYTES = 1 << 21
+LEAST_REACHES = 8
+
 #: Numbers of the planes from which on several threads add them.
 SHARED_NUMBERS = 1 << 14
 
-#: Bytes of x from which on not all images are computed at a time: planes and a copy of x may be as
-#: large as x each, and together no more is promised.
-SLACK = 1 << 21
+
+class Block(NamedTuple):
+    """What is computed at a time: images, and along the first axis rows of x and of the result."""
+
+    images: slice
+    samples: slice
+    results: slice
+    problem: Problem
 
 
 def refuses(problem: Problem, dtype: np.dtype) -> str | None:
@@ -44,11 +60,16 @@ def refuses(problem: Problem, dtype: np.dtype) -> str | None:
         return f"it takes float32 and float64, not {dtype}"
     depth = problem.c_in // problem.groups
     columns = problem.c_out // problem.groups * math.prod(problem.kernel)
-    if columns > depth:
-        return f"a group has {columns} columns (output channels x taps) and {depth} input channels"
+    if columns > min(depth, MOST_COLUMNS):
+        return (
+            f"a group has {columns} columns (output channels x taps), more than {MOST_COLUMNS} or "
+            f"than its {depth} input channels"
+        )
     if columns == 0:
         return "there are no output channels"
-    if math.prod(problem.dilation) > SAFE_DILATION:
+    spread = math.prod(
+        step for step, taps in zip(problem.dilation, problem.kernel, strict=True) if taps > 1)
+    if spread > SAFE_DILATION:
         return f"dilation {problem.dilation} is above {SAFE_DILATION}"
     try:
         axis = _overlap.gaps(problem)
@@ -59,22 +80,46 @@ def refuses(problem: Problem, dtype: np.dtype) -> str | None:
     return None
 
 
-def image_block(problem: Problem, size: int) -> int:
-    """Images that are computed at a time."""
-    images = math.prod(problem.batch)
-    if images * problem.c_in * math.prod(problem.spatial_in) * size <= SLACK:
-        return images
-    return max(1, images // 2)
+def cut(problem: Problem, size: int, workers: int) -> list[Block]:
+    """The blocks that are computed one after the other."""
+    n, out, k, stride, dilation, crop = (
+        steps[0] for steps in (
+            problem.spatial_in, problem.spatial_out, problem.kernel, problem.stride,
+            problem.dilation, problem.crop))
+    row = problem.c_out * math.prod(problem.kernel) * math.prod(problem.spatial_in[1:]) * size
+    most = PLANES_BYTES * workers
+    images, together, rows = math.prod(problem.batch), max(1, most // (n * row)), out
+    reach = (k - 1) * dilation
+    overlap = reach // stride + 1
+    fitting = max(most // row, LEAST_REACHES * overlap)
+    if fitting < n:
+        # About as many of the result in each.
+        rows = -(-out // -(-out // ((fitting - overlap) * stride)))
+    blocks = []
+    for image, at in product(range(0, images, together), range(0, out, rows)):
+        stop = min(at + rows, out)
+        # Samples that reach some of these rows, and at least one.
+        low = min(max(0, -((reach - at - crop) // stride)), n - 1)
+        high = max(low + 1, min((stop - 1 + crop) // stride + 1, n))
+        part = problem._replace(
+            batch=(min(together, images - image),),
+            spatial_in=(high - low, *problem.spatial_in[1:]),
+            spatial_out=(stop - at, *problem.spatial_out[1:]),
+            crop=(crop + at - low * stride, *problem.crop[1:]),
+        )
+        blocks.append(
+            Block(slice(image, image + together), slice(low, high), slice(at, stop), part))
+    return blocks
 
 
-def products(problem: Problem, images: int, spatial: tuple[int, ...]) -> Problem:
-    """The convolution whose output channels are the planes, of so many images of such axes."""
+def products(problem: Problem, spatial: tuple[int, ...]) -> Problem:
+    """The convolution whose output channels are the planes, of images of such axes."""
     columns = problem.c_out * math.prod(problem.kernel)
     ones = (1,) * len(spatial)
     return problem._replace(
-        batch=(images,), c_out=columns, spatial_in=spatial, kernel=ones, stride=ones,
-        dilation=ones, crop=(0,) * len(ones), spatial_out=spatial, channels="first",
-        shape=(images, columns, *spatial),
+        c_out=columns, spatial_in=spatial, kernel=ones, stride=ones, dilation=ones,
+        crop=(0,) * len(ones), spatial_out=spatial, channels="first",
+        shape=(*problem.batch, columns, *spatial),
     )
 
 
@@ -93,6 +138,9 @@ def work(problem: Problem, dtype: np.dtype) -> float | None:
     columns = problem.c_out // problem.groups * math.prod(problem.kernel)
     images = math.prod(problem.batch)
     pixels = images * math.prod(problem.spatial_in)
+    if 2 * multiply_adds(problem) < pixels * problem.c_in * columns:
+        # It makes all products, also those that are cropped.
+        return None
     rows = images * problem.c_out * problem.kernel[-1] * math.prod(
         out * -(-k // s) for out, k, s in zip(
             problem.spatial_out[:-1], problem.kernel[:-1], problem.stride[:-1], strict=True))
@@ -113,14 +161,15 @@ def add_workers(problem: Problem, workers: int) -> int:
 
 
 def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:
-    """What `run` would do for C-contiguous arrays."""
+    """What `run` would do for C-contiguous arrays, with the largest of its blocks."""
     size = dtype.itemsize
-    images = image_block(problem, size)
-    first = products(problem, images, (math.prod(problem.spatial_in),))
+    part = max(
+        (block.problem for block in cut(problem, size, workers)),
+        key=lambda part: (math.prod(part.batch), part.spatial_in[0]))
+    first = products(part, (math.prod(part.spatial_in),))
     figures = _direct.explain(first, dtype, workers)
-    problem = problem._replace(batch=(images,))
-    tasks, worker_bytes = _overlap.count_tasks(problem, size)
-    adding = min(add_workers(problem, workers), max(tasks, 1)) * worker_bytes
+    tasks, worker_bytes = _overlap.count_tasks(part, size)
+    adding = min(add_workers(part, workers), max(tasks, 1)) * worker_bytes
     figures["scratch_bytes"] = (
         math.prod(first.shape) * size + max(figures["scratch_bytes"], adding))
     return figures
@@ -136,23 +185,29 @@ def run(
 ) -> None:
     """Write the transposed convolution of canonical arrays into `out`; see `_reference.run`."""
     dtype, kind = out.dtype, TYPES[out.dtype.char]
-    block = image_block(problem, dtype.itemsize)
-    x = merged(x)
-    shape = products(problem, block, x.shape[2:]).shape
-    memory = PlanesMemory(math.prod(shape) * dtype.itemsize)
-    numbers = np.ndarray(shape, dtype, cast(Any, memory))
-    taps = math.prod(problem.kernel)
-    w = np.ascontiguousarray(w).reshape(
-        problem.c_in, problem.c_out // problem.groups * taps, *(1,) * len(shape[2:]))
-    bias = _direct.bias_numbers(problem, bias, kind)
-    for at in range(0, len(x), block):
-        images = x[at : at + block]
-        planes = numbers[: len(images)]
-        _direct.run(
-            products(problem, len(images), x.shape[2:]), images, w, None, planes, workers)
-        part = problem._replace(batch=(len(images),))
-        _overlap.run(
-            part, _isa.kernels, kind.code, kind.compute,
-            planes.reshape(*planes.shape[:2], *problem.spatial_in), bias, out[at : at + block],
-            add_workers(part, _threads.resolve(workers)),
-        )
+    threads = _threads.resolve(workers)
+    blocks = cut(problem, dtype.itemsize, threads)
+    columns = problem.c_out * math.prod(problem.kernel)
+    pixels = max(
+        math.prod(block.problem.batch) * math.prod(block.problem.spatial_in) for block in blocks)
+    memory = KeptMemory(columns * pixels * dtype.itemsize, planes=True)
+    numbers = bias_numbers(problem, bias, kind)
+    for block in blocks:
+        part = block.problem
+        images = merged(x[block.images, :, block.samples])
+        first = products(part, images.shape[2:])
+        planes = np.ndarray(first.shape, dtype, cast(Any, memory))
+        taps = w.reshape(problem.c_in, columns // problem.groups, *first.kernel)
+        try:
+            _direct.run(first, images, taps, None, planes, workers)
+            _overlap.run(
+                part, _isa.kernels, kind.code, kind.compute,
+                planes.reshape(*planes.shape[:2], *part.spatial_in), numbers,
+                out[block.images, :, block.results], add_workers(part, threads),
+            )
+        except MemoryError:
+            if block is blocks[0]:
+                raise
+            # Results have been written.
+            _direct.run_instead(problem, x, w, bias, out, workers)
+            return

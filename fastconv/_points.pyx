@@ -335,7 +335,7 @@ def run(Points points, kernels, int code, x, w, bias, y):
     cdef Py_ssize_t relaid = round_up(points.relaid_bytes, LINE)
     cdef Memory scratch, shares
     team.bytes = scratch_of(&c)
-    # Windows that are kept stay with the worker that transforms them while others have their own.
+    # Where windows are kept for several tasks, each worker begins with those it has transformed.
     team.owners = workers if c.sharing else 1
     scratch = Memory(packed + shared + relaid + workers * team.bytes)
     shares = Memory(STAGES * team.owners * <Py_ssize_t> sizeof(Share))

@@ -108,7 +108,7 @@ cdef void cut(Call* c, Py_ssize_t held, Py_ssize_t least, Py_ssize_t workers) no
             if heavy(c, workers):
                 limit = min(limit, workers * max(BLOCK_BYTES, c.unit_numbers * c.size))
             cut_units(c, limit, workers)
-    # A worker stays with its share of what is more: windows, or the weights of all blocks.
+    # Of neighbouring tasks what is more stays the same: windows, or the weights of all blocks.
     c.by_unit = c.units * c.unit_numbers > c.lane_blocks * c.windows_bytes // c.size
 
 

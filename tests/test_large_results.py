@@ -16,7 +16,7 @@ from test_memory import PEAK
 
 import fastconv
 from fastconv import _direct, _isa
-from fastconv._memory import ResultMemory, large_result
+from fastconv._memory import KeptMemory, large_result
 from fastconv._problem import make_problem
 
 #: name: x of one image, w and arguments; two images of each are a large result.
@@ -143,7 +143,7 @@ def ones(channels):
 def test_memory_of_a_large_result_is_kept_once():
     y = ones(9)
     assert y.flags.c_contiguous and y.flags.writeable and y.flags.aligned
-    assert isinstance(y.base, ResultMemory)
+    assert isinstance(y.base, KeptMemory)
     assert y.ctypes.data % 64 == 0
     first = y.ctypes.data
     del y

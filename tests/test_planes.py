@@ -6,6 +6,8 @@ method cuts: rows in several tasks, phases and channels that are woven, pixels t
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import reference
@@ -36,9 +38,10 @@ LAYERS = {
     "groups": ((2, 60, 6, 7), (60, 2, 3, 3), {"groups": 3, "padding": 1}),
     "one-pixel": ((5, 40, 1, 1), (40, 2, 4, 4), {"stride": 2}),
     "batch": ((40, 40, 3, 4), (40, 1, 5, 5), {"stride": 2, "padding": 2}),
-    # Some images at a time.
-    "batch-blocks": ((15, 130, 18, 17), (130, 2, 3, 3), {"padding": 1}),
-    "batch-of-two": ((2, 130, 48, 50), (130, 2, 3, 3), {"padding": 1}),
+    # Some images at a time, and some rows of one.
+    "images": ((45, 130, 18, 17), (130, 14, 3, 3), {"padding": 1}),
+    "rows": ((1, 70, 90, 100), (70, 7, 3, 3), {"padding": 1}),
+    "rows-1d": ((1, 64, 12000), (64, 4, 16), {"stride": 8, "padding": ((4, 0),)}),
 }
 
 
@@ -98,15 +101,17 @@ def test_large_results_pass_the_caches(isa):
 @pytest.mark.parametrize(
     ("x", "w", "options", "reason"),
     [
-        ((1, 26, 9), (26, 3, 9), {}, "27 columns .* and 26 input channels"),
-        ((1, 54, 9), (54, 3, 10), {"groups": 2}, "30 columns .* and 27 input channels"),
+        ((1, 26, 9), (26, 3, 9), {}, "27 columns .* than its 26 input channels"),
+        ((1, 54, 9), (54, 3, 10), {"groups": 2}, "30 columns .* than its 27 input channels"),
+        ((1, 300, 9), (300, 1, 257), {}, "257 columns .*, more than 256"),
         ((1, 40, 9, 9), (40, 1, 2, 2), {"stride": 3}, "gaps .* on spatial axis 0"),
         ((1, 40, 9, 9), (40, 1, 2, 2), {"stride": (1, 3)}, "gaps .* on spatial axis 1"),
         ((1, 40, 9), (40, 1, 3), {"stride": 2, "dilation": 2}, "gaps .* on spatial axis 0"),
         ((1, 40, 9), (40, 1, 3), {"padding": ((-1, 0),)}, "gaps .* on spatial axis 0"),
         ((1, 40, 9), (40, 1, 3), {"dilation": 5000}, "dilation .* is above 4096"),
+        ((1, 40, 9, 9), (40, 1, 1, 3), {"dilation": (2**60, 5000)}, "dilation .* is above 4096"),
         ((1, 40, 9), (40, 0, 3), {}, "no output channels"),
-        ((1, 0, 9), (0, 1, 3), {}, "columns .* and 0 input channels"),
+        ((1, 0, 9), (0, 1, 3), {}, "columns .* than its 0 input channels"),
     ],
 )
 def test_what_it_refuses(x, w, options, reason):
@@ -153,6 +158,44 @@ def test_nan_and_inf_stay_where_they_are(operand, special, isa):
     np.testing.assert_array_equal(y, wanted)
 
 
+@pytest.mark.parametrize("bytes", (1, 1 << 12, 1 << 15))
+@pytest.mark.parametrize("name", LAYERS)
+def test_blocks_change_no_bit(name, bytes, monkeypatch):
+    x, w = normal(LAYERS[name], "float32")
+    options = LAYERS[name][2] | {"method": "planes", "workers": 1}
+    wanted = fastconv.conv_transpose(x, w, **options)
+    monkeypatch.setattr(_planes, "PLANES_BYTES", bytes)
+    monkeypatch.setattr(_planes, "LEAST_REACHES", 2)
+    out = np.full_like(wanted, np.nan)
+    fastconv.conv_transpose(x, w, **options, out=out)
+    assert out.tobytes() == wanted.tobytes()
+
+
+@pytest.mark.parametrize("workers", (1, 3))
+@pytest.mark.parametrize("name", LAYERS)
+def test_blocks_have_every_result_once(name, workers, monkeypatch):
+    monkeypatch.setattr(_planes, "PLANES_BYTES", 1 << 12)
+    problem = problem_of(LAYERS[name])
+    images, rows = np.prod(problem.batch), problem.spatial_out[0]
+    count = np.zeros((images, rows), int)
+    for block in _planes.cut(problem, 4, workers):
+        part = block.problem
+        count[block.images, block.results] += 1
+        shape = (*part.batch, part.spatial_out[0])
+        assert count[block.images, block.results].shape == shape
+        assert block.samples.stop - block.samples.start == part.spatial_in[0]
+        # The same tap of the same sample reaches a result.
+        assert part.crop[0] - block.results.start == (
+            problem.crop[0] - block.samples.start * problem.stride[0])
+        first = block.results.start + problem.crop[0]
+        first -= (problem.kernel[0] - 1) * problem.dilation[0]
+        assert block.samples.start <= max(0, math.ceil(first / problem.stride[0]))
+        assert block.samples.stop >= min(
+            (block.results.stop - 1 + problem.crop[0]) // problem.stride[0] + 1,
+            problem.spatial_in[0])
+    assert (count == 1).all()
+
+
 @pytest.mark.parametrize("workers", (1, 2, 64))
 @pytest.mark.parametrize("name", LAYERS)
 def test_scratch_is_bounded(name, workers):
@@ -167,7 +210,59 @@ def test_scratch_is_bounded(name, workers):
     assert worker_bytes <= 1 << 20
     rows = np.prod(problem.batch) * problem.groups * np.prod(problem.spatial_out[:-1])
     assert tasks % rows == 0
-    assert (tasks > rows) == (name in ("1d-long", "1d-blocks", "2d-long"))
+    assert (tasks > rows) == (name in ("1d-long", "1d-blocks", "2d-long", "rows-1d"))
+
+
+def test_planes_stay_in_the_caches():
+    # 2 MiB for each worker; rows that overlap by much are more, but no more than x.
+    problem = problem_of(((3, 256, 300, 300), (256, 28, 3, 3), {"padding": 1}))
+    for workers in (1, 2, 8):
+        blocks = _planes.cut(problem, 4, workers)
+        planes = [252 * 4 * np.prod(b.problem.batch) * np.prod(b.problem.spatial_in)
+                  for b in blocks]
+        assert 0.5 * workers < max(planes) / (2 << 20) <= max(1.0 * workers, 8 * 0.87)
+    figures = _api.explain((3, 256, 300, 300), (256, 28, 3, 3), "float32", method="planes")
+    assert figures["scratch_bytes"] < 40 << 20
+
+
+@pytest.mark.parametrize("part", ("products", "overlap"))
+def test_no_memory_for_a_later_block(part, monkeypatch):
+    # Results have been written then: nothing is an excuse. For the first block it is.
+    layer = LAYERS["images"]
+    x, w, bias = integers(layer, "float32")
+    options = layer[2] | {"method": "planes"}
+    wanted = reference.conv_transpose(x, w, bias, **layer[2])
+    module = _planes._direct if part == "products" else _overlap
+    run = module.run
+    for fails in (0, 1, 2):
+        calls = iter(range(100))
+
+        def short(*arguments, fails=fails, calls=calls):
+            if next(calls) == fails:
+                raise MemoryError("no memory")
+            return run(*arguments)
+
+        out = np.full_like(wanted, np.nan)
+        with monkeypatch.context() as context:
+            context.setattr(module, "run", short)
+            if fails == 0:
+                with pytest.raises(MemoryError):
+                    fastconv.conv_transpose(x, w, bias, **options, out=out)
+                assert np.isnan(out).all()
+                continue
+            fastconv.conv_transpose(x, w, bias, **options, out=out)
+        assert out.tobytes() == wanted.tobytes()
+
+
+def test_auto_makes_no_products_that_are_cropped():
+    x, w = (1, 64, 300, 300), (64, 1, 5, 5)
+    assert chosen(x, w, padding=2) == "planes"
+    assert chosen(x, w, padding=150) == "direct"
+    # Of elements that are repeated, which no planes could hold.
+    x = np.broadcast_to(np.float32(1), (1, 64, 10**5, 10**5))
+    y = fastconv.conv_transpose(
+        x, np.ones((64, 1, 9, 1), np.float32), padding=((50000, 50000), (49995, 49995)))
+    np.testing.assert_array_equal(y, np.full((1, 1, 8, 10), 576, np.float32))
 
 
 def test_scratch_of_large_batches_is_bounded(isa):
