@@ -109,6 +109,7 @@ CLASSES: dict[str, Layer] = {
     "k_equals_s": Layer(1, 128, 64, (128, 128), 2, 2),
     "three_outputs": Layer(1, 64, 3, (128, 128), 4, 2, 1),
     "one_output": Layer(1, 56, 1, (160, 160), 9, 3, 4),
+    "few_columns": Layer(1, 256, 1, (100, 100), 3, 1, 1),
     "few_pixels": Layer(1, 1024, 256, (4, 4), 4, 2, 1),
     "few_pixels_apart": Layer(1, 512, 256, (14, 14), 2, 2),
     "three_products": Layer(1, 512, 256, (8, 8), 4, 2, 1),

@@ -9,6 +9,7 @@ computed at a time, so that planes stay in the caches.
 from __future__ import annotations
 
 import math
+import sys
 from itertools import product
 from typing import Any, NamedTuple, cast
 
@@ -32,6 +33,9 @@ READING = 8
 PLANE = 10
 ROW = 400
 RESULT = 25
+
+#: Fewer products are made before the threads are gathered.
+LEAST_PRODUCTS = CALL // 4
 
 #: Columns of a group at most.
 MOST_COLUMNS = 256
@@ -80,36 +84,38 @@ def refuses(problem: Problem, dtype: np.dtype) -> str | None:
     return None
 
 
-def cut(problem: Problem, size: int, workers: int) -> list[Block]:
-    """The blocks that are computed one after the other."""
-    n, out, k, stride, dilation, crop = (
-        steps[0] for steps in (
-            problem.spatial_in, problem.spatial_out, problem.kernel, problem.stride,
-            problem.dilation, problem.crop))
+def cut(problem: Problem, size: int, workers: int) -> tuple[int, int, int]:
+    """Images, results and samples along the first axis of a block at most."""
+    n, out, stride = problem.spatial_in[0], problem.spatial_out[0], problem.stride[0]
+    reach = (problem.kernel[0] - 1) * problem.dilation[0]
     row = problem.c_out * math.prod(problem.kernel) * math.prod(problem.spatial_in[1:]) * size
     most = PLANES_BYTES * workers
-    images, together, rows = math.prod(problem.batch), max(1, most // (n * row)), out
-    reach = (k - 1) * dilation
     overlap = reach // stride + 1
     fitting = max(most // row, LEAST_REACHES * overlap)
+    rows = out
     if fitting < n:
         # About as many of the result in each.
         rows = -(-out // -(-out // ((fitting - overlap) * stride)))
-    blocks = []
-    for image, at in product(range(0, images, together), range(0, out, rows)):
-        stop = min(at + rows, out)
-        # Samples that reach some of these rows, and at least one.
-        low = min(max(0, -((reach - at - crop) // stride)), n - 1)
-        high = max(low + 1, min((stop - 1 + crop) // stride + 1, n))
-        part = problem._replace(
-            batch=(min(together, images - image),),
-            spatial_in=(high - low, *problem.spatial_in[1:]),
-            spatial_out=(stop - at, *problem.spatial_out[1:]),
-            crop=(crop + at - low * stride, *problem.crop[1:]),
-        )
-        blocks.append(
-            Block(slice(image, image + together), slice(low, high), slice(at, stop), part))
-    return blocks
+    images = min(math.prod(problem.batch), max(1, most // (n * row)))
+    return images, rows, min(n, (rows - 1 + reach) // stride + 1)
+
+
+def block_at(problem: Problem, image: int, images: int, at: int, rows: int) -> Block:
+    """The block that begins with an image and a row of the result."""
+    n, stride, crop = problem.spatial_in[0], problem.stride[0], problem.crop[0]
+    images = min(images, math.prod(problem.batch) - image)
+    stop = min(at + rows, problem.spatial_out[0])
+    # Samples that reach some of these rows, and at least one.
+    reach = (problem.kernel[0] - 1) * problem.dilation[0]
+    low = min(max(0, -((reach - at - crop) // stride)), n - 1)
+    high = max(low + 1, min((stop - 1 + crop) // stride + 1, n))
+    part = problem._replace(
+        batch=(images,),
+        spatial_in=(high - low, *problem.spatial_in[1:]),
+        spatial_out=(stop - at, *problem.spatial_out[1:]),
+        crop=(crop + at - low * stride, *problem.crop[1:]),
+    )
+    return Block(slice(image, image + images), slice(low, high), slice(at, stop), part)
 
 
 def products(problem: Problem, spatial: tuple[int, ...]) -> Problem:
@@ -133,11 +139,14 @@ def merged(x: np.ndarray) -> np.ndarray:
 
 def work(problem: Problem, dtype: np.dtype) -> float | None:
     """What it takes, in multiply-adds; None where "auto" need not think of it."""
-    if refuses(problem, dtype) is not None:
+    if problem.c_out * problem.kernel[-1] > problem.c_in:
+        # Most problems, and small ones are in a hurry.
         return None
     columns = problem.c_out // problem.groups * math.prod(problem.kernel)
     images = math.prod(problem.batch)
     pixels = images * math.prod(problem.spatial_in)
+    if pixels * problem.c_in * columns < LEAST_PRODUCTS or refuses(problem, dtype) is not None:
+        return None
     if 2 * multiply_adds(problem) < pixels * problem.c_in * columns:
         # It makes all products, also those that are cropped.
         return None
@@ -161,18 +170,24 @@ def add_workers(problem: Problem, workers: int) -> int:
 
 
 def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:
-    """What `run` would do for C-contiguous arrays, with the largest of its blocks."""
+    """What `run` would do for C-contiguous arrays, with a block from the middle."""
     size = dtype.itemsize
-    part = max(
-        (block.problem for block in cut(problem, size, workers)),
-        key=lambda part: (math.prod(part.batch), part.spatial_in[0]))
+    images, rows, samples = cut(problem, size, workers)
+    middle = problem.spatial_out[0] // rows // 2 * rows
+    part = block_at(problem, 0, images, middle, rows).problem
     first = products(part, (math.prod(part.spatial_in),))
     figures = _direct.explain(first, dtype, workers)
     tasks, worker_bytes = _overlap.count_tasks(part, size)
     adding = min(add_workers(part, workers), max(tasks, 1)) * worker_bytes
     figures["scratch_bytes"] = (
-        math.prod(first.shape) * size + max(figures["scratch_bytes"], adding))
+        planes_bytes(problem, images, samples, size) + max(figures["scratch_bytes"], adding))
     return figures
+
+
+def planes_bytes(problem: Problem, images: int, samples: int, size: int) -> int:
+    """Bytes of the planes of a block."""
+    columns = problem.c_out * math.prod(problem.kernel)
+    return images * columns * samples * math.prod(problem.spatial_in[1:]) * size
 
 
 def run(
@@ -186,28 +201,42 @@ def run(
     """Write the transposed convolution of canonical arrays into `out`; see `_reference.run`."""
     dtype, kind = out.dtype, TYPES[out.dtype.char]
     threads = _threads.resolve(workers)
-    blocks = cut(problem, dtype.itemsize, threads)
-    columns = problem.c_out * math.prod(problem.kernel)
-    pixels = max(
-        math.prod(block.problem.batch) * math.prod(block.problem.spatial_in) for block in blocks)
-    memory = KeptMemory(columns * pixels * dtype.itemsize, planes=True)
+    images, rows, samples = cut(problem, dtype.itemsize, threads)
+    bytes = planes_bytes(problem, images, samples, dtype.itemsize)
+    if bytes > sys.maxsize:
+        raise MemoryError(f"no memory for scratch of {bytes} bytes")
+    memory = KeptMemory(bytes, planes=True)
     numbers = bias_numbers(problem, bias, kind)
-    for block in blocks:
-        part = block.problem
-        images = merged(x[block.images, :, block.samples])
-        first = products(part, images.shape[2:])
-        planes = np.ndarray(first.shape, dtype, cast(Any, memory))
-        taps = w.reshape(problem.c_in, columns // problem.groups, *first.kernel)
+    for image, at in product(range(0, len(x), images), range(0, len(out[0, 0]), rows)):
+        block = block_at(problem, image, images, at, rows)
         try:
-            _direct.run(first, images, taps, None, planes, workers)
-            _overlap.run(
-                part, _isa.kernels, kind.code, kind.compute,
-                planes.reshape(*planes.shape[:2], *part.spatial_in), numbers,
-                out[block.images, :, block.results], add_workers(part, threads),
-            )
+            run_block(block, x, w, numbers, out, memory, workers)
         except MemoryError:
-            if block is blocks[0]:
+            if image == at == 0:
                 raise
             # Results have been written.
             _direct.run_instead(problem, x, w, bias, out, workers)
             return
+
+
+def run_block(
+    block: Block,
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray,
+    out: np.ndarray,
+    memory: KeptMemory,
+    workers: int | None,
+) -> None:
+    """Make the planes of a block and add them."""
+    dtype, kind, part = out.dtype, TYPES[out.dtype.char], block.problem
+    x = merged(x[block.images, :, block.samples])
+    first = products(part, x.shape[2:])
+    planes = np.ndarray(first.shape, dtype, cast(Any, memory))
+    w = w.reshape(part.c_in, first.c_out // part.groups, *first.kernel)
+    _direct.run(first, x, w, None, planes, workers)
+    _overlap.run(
+        part, _isa.kernels, kind.code, kind.compute,
+        planes.reshape(*planes.shape[:2], *part.spatial_in), bias,
+        out[block.images, :, block.results], add_workers(part, _threads.resolve(workers)),
+    )

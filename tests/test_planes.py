@@ -171,6 +171,17 @@ def test_blocks_change_no_bit(name, bytes, monkeypatch):
     assert out.tobytes() == wanted.tobytes()
 
 
+def blocks_of(problem, size, workers):
+    """All blocks, none of which is more than `cut` says."""
+    images, rows, samples = _planes.cut(problem, size, workers)
+    for image in range(0, int(np.prod(problem.batch)), images):
+        for at in range(0, problem.spatial_out[0], rows):
+            block = _planes.block_at(problem, image, images, at, rows)
+            assert block.problem.batch[0] <= images
+            assert 1 <= block.problem.spatial_in[0] <= samples
+            yield block
+
+
 @pytest.mark.parametrize("workers", (1, 3))
 @pytest.mark.parametrize("name", LAYERS)
 def test_blocks_have_every_result_once(name, workers, monkeypatch):
@@ -178,7 +189,7 @@ def test_blocks_have_every_result_once(name, workers, monkeypatch):
     problem = problem_of(LAYERS[name])
     images, rows = np.prod(problem.batch), problem.spatial_out[0]
     count = np.zeros((images, rows), int)
-    for block in _planes.cut(problem, 4, workers):
+    for block in blocks_of(problem, 4, workers):
         part = block.problem
         count[block.images, block.results] += 1
         shape = (*part.batch, part.spatial_out[0])
@@ -217,7 +228,7 @@ def test_planes_stay_in_the_caches():
     # 2 MiB for each worker; rows that overlap by much are more, but no more than x.
     problem = problem_of(((3, 256, 300, 300), (256, 28, 3, 3), {"padding": 1}))
     for workers in (1, 2, 8):
-        blocks = _planes.cut(problem, 4, workers)
+        blocks = blocks_of(problem, 4, workers)
         planes = [252 * 4 * np.prod(b.problem.batch) * np.prod(b.problem.spatial_in)
                   for b in blocks]
         assert 0.5 * workers < max(planes) / (2 << 20) <= max(1.0 * workers, 8 * 0.87)
@@ -252,6 +263,19 @@ def test_no_memory_for_a_later_block(part, monkeypatch):
                 continue
             fastconv.conv_transpose(x, w, bias, **options, out=out)
         assert out.tobytes() == wanted.tobytes()
+
+
+def test_planes_that_no_machine_has():
+    x = np.broadcast_to(np.float32(1), (1, 64, 2, 1 << 53))
+    w, window = np.ones((64, 1, 1, 3), np.float32), {"padding": (0, (1 << 52, (1 << 52) - 2))}
+    with pytest.raises(MemoryError):
+        fastconv.conv_transpose(x, w, **window, method="planes")
+    y = fastconv.conv_transpose(x, w, **window)
+    np.testing.assert_array_equal(y, np.full((1, 1, 2, 4), 192, np.float32))
+    # Told without going through its blocks.
+    figures = _api.explain(
+        (1, 64, 1 << 36, 2), (64, 1, 3, 1), "float32", method="planes", workers=1)
+    assert figures["scratch_bytes"] < 4 << 20
 
 
 def test_auto_makes_no_products_that_are_cropped():
