@@ -207,7 +207,7 @@ def run(
         raise MemoryError(f"no memory for scratch of {bytes} bytes")
     memory = KeptMemory(bytes, planes=True)
     numbers = bias_numbers(problem, bias, kind)
-    for image, at in product(range(0, len(x), images), range(0, len(out[0, 0]), rows)):
+    for image, at in product(range(0, len(x), images), range(0, problem.spatial_out[0], rows)):
         block = block_at(problem, image, images, at, rows)
         try:
             run_block(block, x, w, numbers, out, memory, workers)
