@@ -9,7 +9,6 @@ computed at a time, so that planes stay in the caches.
 from __future__ import annotations
 
 import math
-import sys
 from itertools import product
 from typing import Any, NamedTuple, cast
 
@@ -44,6 +43,9 @@ MOST_COLUMNS = 256
 #: an image as overlap with the next ones.
 PLANES_BYTES = 1 << 21
 LEAST_REACHES = 8
+
+#: Bytes that no machine has.
+MOST_BYTES = 1 << 50
 
 #: Numbers of the planes from which on several threads add them.
 SHARED_NUMBERS = 1 << 14
@@ -203,7 +205,7 @@ def run(
     threads = _threads.resolve(workers)
     images, rows, samples = cut(problem, dtype.itemsize, threads)
     bytes = planes_bytes(problem, images, samples, dtype.itemsize)
-    if bytes > sys.maxsize:
+    if bytes > MOST_BYTES:
         raise MemoryError(f"no memory for scratch of {bytes} bytes")
     memory = KeptMemory(bytes, planes=True)
     numbers = bias_numbers(problem, bias, kind)
