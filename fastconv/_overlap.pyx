@@ -16,9 +16,8 @@ from libc.string cimport memset
 from fastconv._arith cimport ceil_div, clip, floor_div, round_up
 from fastconv._memory cimport Buffer, Memory, enter_fenv, fenv_t, kernel_table, leave_fenv
 from fastconv._plan cimport covers, make_axes
-from fastconv._stream cimport stream_fence
 from fastconv._types cimport (
-    LARGE_RESULT, LINE, MAX_AXES, QUAD, TASKS_PER_WORKER, Axis, KernelTable, Rows, Store, one_row,
+    LINE, MAX_AXES, QUAD, TASKS_PER_WORKER, Axis, KernelTable, Rows, Store, one_row,
 )
 
 cdef enum:
@@ -29,7 +28,7 @@ cdef enum:
 cdef struct Overlap:
     const KernelTable* k
     int code, compute
-    Py_ssize_t size, rank, images, groups
+    Py_ssize_t size, rank, groups
     Py_ssize_t c_out, taps               # of a group; of the kernel
     Axis axes[MAX_AXES]                  # steps in bytes, `x_step` those of a plane
     const char* planes
@@ -38,10 +37,8 @@ cdef struct Overlap:
     char* y
     Py_ssize_t y_image, y_channel
     bint by_channel                      # channels are the neighbours in the result
-    bint streamed
     Py_ssize_t lanes, pitch, blocks      # positions q of a task, of its sums, and of a row
-    Py_ssize_t rows                      # of the result of one image and channel
-    Py_ssize_t sums_bytes, worker_bytes
+    Py_ssize_t tasks, sums_bytes, worker_bytes
 
 
 cdef void add_planes(
@@ -102,7 +99,6 @@ cdef void store_sums(
     s.at, s.n = low, high - low
     s.skip = max(0, a.crop - (q + low) * a.stride) * width
     s.cut = max(0, (q + high) * a.stride - a.crop - a.n_out) * width
-    s.streamed = c.streamed
     if c.by_channel:
         s.bias_mask = -1
         c.k.store[c.code](
@@ -134,8 +130,6 @@ cdef void run_task(const Overlap* c, Py_ssize_t task, char* scratch) noexcept no
     enter_fenv(&caller)
     add_planes(c, rest // c.groups, rest % c.groups, out, q, n, scratch)
     store_sums(c, rest % c.groups, y, q, n, scratch, <const void**> (scratch + c.sums_bytes))
-    if c.streamed:
-        stream_fence()
     leave_fenv(&caller)
 
 
@@ -155,18 +149,17 @@ cdef void lay_out(problem, Py_ssize_t size, Overlap* c) except *:
     cdef Py_ssize_t i
     c.size = size
     c.rank = make_axes(<tuple> problem, c.axes)
-    c.images = math.prod(problem.batch)
     c.groups = problem.groups
     c.c_out = problem.c_out // problem.groups
     c.taps = math.prod(problem.kernel)
-    c.rows = 1
-    for i in range(c.rank - 1):
-        c.rows *= c.axes[i].n_out
     last = &c.axes[c.rank - 1]
     c.lanes = max(
         LEAST_LANES, SUM_BYTES // max(1, c.c_out * last.stride * size) // QUAD * QUAD)
     c.blocks = ceil_div(last.q_hi - last.q_lo, c.lanes)
     c.lanes = round_up(ceil_div(last.q_hi - last.q_lo, max(1, c.blocks)), QUAD)
+    c.tasks = math.prod(problem.batch) * c.groups * c.blocks
+    for i in range(c.rank - 1):
+        c.tasks *= c.axes[i].n_out
     # Some more, for the lanes that are read beyond the last sum.
     c.pitch = c.lanes + QUAD
     c.sums_bytes = round_up(c.c_out * last.stride * c.pitch * size, LINE)
@@ -178,13 +171,13 @@ def count_tasks(problem, Py_ssize_t size):
     """How many tasks there are, and the scratch of each worker."""
     cdef Overlap c
     lay_out(problem, size, &c)
-    return c.images * c.groups * c.rows * c.blocks, c.worker_bytes
+    return c.tasks, c.worker_bytes
 
 
 def run(problem, kernels, int code, int compute, planes, bias, y, Py_ssize_t workers):
     """Add planes, C-contiguous (image, group, output channel, tap, ...), and the bias into `y`."""
     cdef Overlap c
-    cdef Py_ssize_t i, task, tasks, chunk
+    cdef Py_ssize_t i, task, chunk
     cdef Buffer planes_buffer = Buffer(planes, False)
     cdef Buffer y_buffer = Buffer(y, True)
     cdef Buffer bias_buffer
@@ -207,16 +200,14 @@ def run(problem, kernels, int code, int compute, planes, bias, y, Py_ssize_t wor
     c.planes = <const char*> planes_buffer.view.buf
     c.bias = <const char*> bias_buffer.view.buf
     c.y = <char*> y_buffer.view.buf
-    c.streamed = y_buffer.view.len >= LARGE_RESULT
-    tasks = c.images * c.groups * c.rows * c.blocks
-    workers = max(1, min(workers, tasks))
+    workers = max(1, min(workers, c.tasks))
     scratch = Memory(workers * c.worker_bytes)
-    chunk = max(1, tasks // (TASKS_PER_WORKER * workers))
+    chunk = max(1, c.tasks // (TASKS_PER_WORKER * workers))
     with nogil:
         if workers == 1:
-            for task in range(tasks):
+            for task in range(c.tasks):
                 run_task(&c, task, scratch.start)
         else:
             with parallel(num_threads=workers):
-                for task in prange(tasks, schedule="dynamic", chunksize=chunk):
+                for task in prange(c.tasks, schedule="dynamic", chunksize=chunk):
                     run_task(&c, task, scratch.start + threadid() * c.worker_bytes)

@@ -4,6 +4,7 @@ from ._problem import Problem
 
 SAFE_TAPS: int
 SAFE_DILATION: int
+MOST_BYTES: float
 
 def lane_products(problem: Problem, vector: int) -> float: ...
 def multiply_adds(problem: Problem) -> int: ...

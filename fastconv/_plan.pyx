@@ -86,6 +86,9 @@ cdef double MAX_BYTES = 2.0 ** 50
 # What every problem has a plan up to: taps of the kernel, and dilation (product of all axes).
 SAFE_TAPS, SAFE_DILATION = LIST_TAPS, MAX_DILATION
 
+# Bytes that no machine has.
+MOST_BYTES = MAX_BYTES
+
 
 include "_plan_axes.pxi"
 

@@ -18,7 +18,7 @@ from . import _direct, _isa, _overlap, _threads
 from ._direct import bias_numbers
 from ._dtypes import TYPES
 from ._memory import KeptMemory
-from ._plan import SAFE_DILATION, multiply_adds
+from ._plan import MOST_BYTES, SAFE_DILATION, multiply_adds
 from ._problem import Problem
 
 #: What it takes, in multiply-adds: a call, whose threads are gathered twice, a product, also of
@@ -43,9 +43,6 @@ MOST_COLUMNS = 256
 #: an image as overlap with the next ones.
 PLANES_BYTES = 1 << 21
 LEAST_REACHES = 8
-
-#: Bytes that no machine has.
-MOST_BYTES = 1 << 50
 
 #: Numbers of the planes from which on several threads add them.
 SHARED_NUMBERS = 1 << 14
@@ -86,11 +83,17 @@ def refuses(problem: Problem, dtype: np.dtype) -> str | None:
     return None
 
 
+def planes_bytes(problem: Problem, images: int, samples: int, size: int) -> int:
+    """Bytes of the planes of so many images and samples along the first axis."""
+    columns = problem.c_out * math.prod(problem.kernel)
+    return images * columns * samples * math.prod(problem.spatial_in[1:]) * size
+
+
 def cut(problem: Problem, size: int, workers: int) -> tuple[int, int, int]:
     """Images, results and samples along the first axis of a block at most."""
     n, out, stride = problem.spatial_in[0], problem.spatial_out[0], problem.stride[0]
     reach = (problem.kernel[0] - 1) * problem.dilation[0]
-    row = problem.c_out * math.prod(problem.kernel) * math.prod(problem.spatial_in[1:]) * size
+    row = planes_bytes(problem, 1, 1, size)
     most = PLANES_BYTES * workers
     overlap = reach // stride + 1
     fitting = max(most // row, LEAST_REACHES * overlap)
@@ -186,12 +189,6 @@ def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:
     return figures
 
 
-def planes_bytes(problem: Problem, images: int, samples: int, size: int) -> int:
-    """Bytes of the planes of a block."""
-    columns = problem.c_out * math.prod(problem.kernel)
-    return images * columns * samples * math.prod(problem.spatial_in[1:]) * size
-
-
 def run(
     problem: Problem,
     x: np.ndarray,
@@ -212,7 +209,7 @@ def run(
     for image, at in product(range(0, len(x), images), range(0, problem.spatial_out[0], rows)):
         block = block_at(problem, image, images, at, rows)
         try:
-            run_block(block, x, w, numbers, out, memory, workers)
+            run_block(block, x, w, numbers, out, memory, threads)
         except MemoryError:
             if image == at == 0:
                 raise
@@ -228,7 +225,7 @@ def run_block(
     bias: np.ndarray,
     out: np.ndarray,
     memory: KeptMemory,
-    workers: int | None,
+    workers: int,
 ) -> None:
     """Make the planes of a block and add them."""
     dtype, kind, part = out.dtype, TYPES[out.dtype.char], block.problem
@@ -240,5 +237,5 @@ def run_block(
     _overlap.run(
         part, _isa.kernels, kind.code, kind.compute,
         planes.reshape(*planes.shape[:2], *part.spatial_in), bias,
-        out[block.images, :, block.results], add_workers(part, _threads.resolve(workers)),
+        out[block.images, :, block.results], add_workers(part, workers),
     )
