@@ -115,16 +115,19 @@ cdef bint list_taps(const Call* c, Place* p) noexcept nogil:
     cdef Py_ssize_t last = g.n_outer - 1
     cdef Py_ssize_t slot_step = g.slot_step
     cdef Py_ssize_t combination_step = g.row_slots * slot_step
-    cdef Py_ssize_t i, low, high, total = 1, n, j, tap, at
-    cdef Py_ssize_t j_lo[MAX_AXES]
-    cdef Py_ssize_t j_count[MAX_AXES]
-    cdef Py_ssize_t j_step[MAX_AXES]
+    cdef Py_ssize_t i, low, high, n, j, m, tap = 0, at = 0, total = 1
+    cdef Py_ssize_t taps = 1, others = 1
+    cdef Py_ssize_t count[MAX_AXES]      # taps of an axis inside of the input,
+    cdef Py_ssize_t tap_step[MAX_AXES]   # and from one to the next in a panel
+    cdef Py_ssize_t at_step[MAX_AXES]    # and in x
     p.inner = False
     p.listed = True
     if not enter_set(g, p):
         return False
-    for n in range(g.n_outer):
-        i = tap_axis(g, n)
+    if g.flat:
+        combination_step = slot_step
+        slot_step = g.row_pitch
+    for i in range(last, -1, -1):
         a = &g.outer[i]
         if i == last:
             low = result_at(a, p.q[i], p.first[i])
@@ -133,38 +136,38 @@ cdef bint list_taps(const Call* c, Place* p) noexcept nogil:
                 0 <= p.q[i] - (p.taps[i] - 1) * a.shift and p.q[i] < a.n_in
                 and 0 <= low and high < a.n_out
             )
-        j_lo[i] = first_tap(a, p.q[i])
-        high = last_tap(a, last_q(g, p, i), p.taps[i])
-        j_count[i] = max(0, high - j_lo[i] + 1)
-        j_step[i] = total
-        total *= j_count[i]
-    if g.flat:
-        combination_step = slot_step
-        slot_step = g.row_pitch
-    p.n_rows = total
-    for n in range(total):
-        tap = at = 0
-        low = high = 1
-        for i in range(last, -1, -1):
-            a = &g.outer[i]
-            j = j_lo[i] + n // j_step[i] % j_count[i]
-            tap += j * low
-            low *= p.taps[i]
-            if g.by_batch and i == last:
-                at += (p.q[i] - j * a.shift) * g.pixel_step
-            elif g.by_batch:
-                at += (p.q[i] - j * a.shift) * high * g.pixel_row_step
-                high *= a.n_in
-            elif i == last:
-                at += (p.q[i] - p.row_lo + a.max_taps - 1 - j) * slot_step
-            else:
-                at += j * high * combination_step
-                high *= a.max_taps
-        c.taps[n] = tap
+        j = first_tap(a, p.q[i])
+        count[i] = max(0, last_tap(a, last_q(g, p, i), p.taps[i]) - j + 1)
+        tap_step[i] = taps
+        taps *= p.taps[i]
         if g.by_batch:
-            c.tap_rows[n] = c.relaid + (at + p.group * high * g.pixel_row_step) * g.size
+            at_step[i] = g.pixel_step if i == last else others * g.pixel_row_step
+            at += p.q[i] * at_step[i]
+            at_step[i] *= -a.shift
+            others *= 1 if i == last else a.n_in
+        elif i == last:
+            at_step[i] = -slot_step
+            at += (p.q[i] - p.row_lo + a.max_taps - 1) * slot_step
         else:
-            c.tap_rows[n] = c.rows + at * g.size
+            at_step[i] = others * combination_step
+            others *= a.max_taps
+        tap += j * tap_step[i]
+        at += j * at_step[i]
+    if g.by_batch:
+        c.tap_rows[0] = c.relaid + (at + p.group * others * g.pixel_row_step) * g.size
+    else:
+        c.tap_rows[0] = c.rows + at * g.size
+    c.taps[0] = tap
+    # Those of each further axis are the ones before, some steps on.
+    for n in range(g.n_outer):
+        i = tap_axis(g, n)
+        for j in range(1, count[i]):
+            for m in range(total):
+                c.taps[j * total + m] = c.taps[m] + j * tap_step[i]
+                c.tap_rows[j * total + m] = (
+                    <const char*> c.tap_rows[m] + j * at_step[i] * g.size)
+        total *= count[i]
+    p.n_rows = total
     return True
 
 

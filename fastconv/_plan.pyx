@@ -168,7 +168,7 @@ cdef int make_sets(Geometry* g, bint in_any_batch) noexcept:
     cdef Py_ssize_t rows, i, s, c, rest, taps
     cdef bint merged
     g.joined = joins(g, in_any_batch)
-    g.stencil = stencils(g)
+    choose_stencil(g)
     g.fetched = fetches(g)
     g.outer[g.joint].whole = g.lane.whole = g.joined
     if g.joined:

@@ -3,19 +3,26 @@
 cdef enum:
     RELAY_BYTES = 1 << 23       # of x that caches do not hold together with a copy
     FULL_BATCH = 48             # images that fill whole tiles of any type
+    NEAR_IMAGES = 8             # and as many as a near cache holds of lines a page apart
+    PAGE = 1 << 12
 
 # What lanes along a row or the batch cost beside their multiply-adds, in multiply-adds: a row of x
 # and each of its numbers, a number that is laid out anew, by one worker or for others to read, or
 # past the caches, one of the result that is stored far from its neighbours, a row of an image that
-# is laid out anew by itself. Joined phases fill tiles better, and rows are stored by planes where
-# no taps overlap.
+# is laid out anew by itself, a row of the result, or what it takes more where those of all images
+# share a place in the cache; the list of a pixel's taps, for all channels of a tile, and each tap in
+# it. Joined phases fill tiles better, and rows are stored by planes where no taps overlap.
 cdef double ROW_LOAD = 300
 cdef double LOAD = 15
 cdef double RELAY = 30
 cdef double RELAY_SHARED = 42
 cdef double RELAY_FAR = 65
-cdef double SCATTER = 13
+cdef double SCATTER = 9
 cdef double ROW_RELAY = 80
+cdef double ROW_STORE = 150
+cdef double ROW_STORE_FAR = 400
+cdef double LIST = 3000
+cdef double LIST_TAP = 450
 cdef double JOINED_SHARE = 0.7
 cdef double ALONE = 1.15
 
@@ -102,6 +109,15 @@ cdef double string_gain(const Geometry* g, const Axis* row, Py_ssize_t images) n
     return max(1.0, gain * (STRUNG_TALL if g.height == MANY_ROWS else STRUNG_LOW))
 
 
+cdef double rows_stored(const Geometry* g) noexcept:
+    """Rows of the result for one channel of x, with lanes along them."""
+    cdef double rows = <double> g.c_out * g.components / max(g.c_in, 1)
+    cdef Py_ssize_t i
+    for i in range(g.n_outer):
+        rows *= g.outer[i].n_out
+    return rows
+
+
 cdef double rows_cost(const Geometry* g) noexcept:
     """What lanes along rows cost for one channel of x, in multiply-adds, if arrays are contiguous.
 
@@ -120,7 +136,7 @@ cdef double rows_cost(const Geometry* g) noexcept:
     apart = on = work * pairs(rows) / row_fill(lanes, g.vector)
     if runs_on(g, lanes, n_rows):
         on = work * rows.kernel * n_rows / flat_fill(g, lanes, n_rows, n_rows, 0)
-    return min(apart, on) + x_rows * (ROW_LOAD + LOAD * a.n_in)
+    return min(apart, on) + x_rows * (ROW_LOAD + LOAD * a.n_in) + rows_stored(g) * ROW_STORE
 
 
 cdef double batch_work(
@@ -151,12 +167,24 @@ cdef double moved_share(Py_ssize_t images) noexcept:
     return <double> images / round_up(images, QUAD) if images >= QUAD else 0.5
 
 
+cdef double listing(
+        const Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t images) noexcept:
+    """What the lists of taps cost for one channel of x and image: one for each pixel and tile."""
+    cdef Py_ssize_t tiles = ceil_div(images, TALL_VECTORS * g.vector), i
+    cdef double taps = 1, pixels = 1
+    for i in range(d):
+        pixels *= axes[i].q_hi - axes[i].q_lo
+        taps *= pairs(&axes[i]) / axes[i].n_phases
+    return (LIST * pixels + LIST_TAP * taps) * tiles / (max(g.c_in, 1) * <double> max(images, 1))
+
+
 cdef double batch_cost(
         const Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t images,
         double relay) noexcept:
     """What lanes along so many images cost for one channel of x and image."""
     cdef double moved = relay * numbers_of(g, axes, d) + SCATTER * results_of(g, axes, d)
-    return batch_work(g, axes, d, images) + moved / moved_share(images)
+    return (
+        batch_work(g, axes, d, images) + listing(g, axes, d, images) + moved / moved_share(images))
 
 
 cdef double string_saves(
@@ -170,10 +198,15 @@ cdef double string_saves(
     if not gathers(g, row) or images == 0 or row.n_in == 0:
         return 0
     gain = string_gain(g, row, images)
+    if gain == 1:
+        return 0
     rows = numbers_of(g, axes, d) / row.n_in
+    # Pixels with the same taps share a list.
     return max(
         0.0,
-        batch_work(g, axes, d, images) * (1 - 1 / gain) - ROW_RELAY * rows / moved_share(images))
+        batch_work(g, axes, d, images) * (1 - 1 / gain)
+        + listing(g, axes, d, images) * (1 - <double> (2 * row.span + 1) / (row.n_in + row.span))
+        - ROW_RELAY * rows / moved_share(images))
 
 
 cdef double results_of(const Geometry* g, const Axis* axes, Py_ssize_t d) noexcept:
@@ -198,7 +231,7 @@ cdef bint batch_is_better(
         const Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t images,
         bint shared) noexcept:
     """Whether lanes along the batch cost less than along rows, in the layout there is."""
-    cdef double numbers = numbers_of(g, axes, d), rows = rows_cost(g)
+    cdef double numbers = numbers_of(g, axes, d), rows = rows_cost(g), far = 0
     cdef double relay = RELAY_SHARED if shared else RELAY
     if numbers * images * g.groups * g.c_in * g.size >= RELAY_BYTES:
         relay = RELAY_FAR
@@ -208,8 +241,10 @@ cdef bint batch_is_better(
         relay *= 3
     if not g.interleaved and not g.by_channel:
         rows += results_of(g, axes, d) * SCATTER
+    if images > NEAR_IMAGES and g.y_image % PAGE == 0:
+        far = ROW_STORE_FAR * rows_stored(g)
     return images > 0 and (
-        rows > batch_cost(g, axes, d, images, relay) - string_saves(g, axes, d, images))
+        rows > batch_cost(g, axes, d, images, relay) + far - string_saves(g, axes, d, images))
 
 
 cdef Py_ssize_t spatial_lane(const Geometry* g, const Axis* axes, Py_ssize_t d) noexcept:

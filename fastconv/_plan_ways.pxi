@@ -84,17 +84,20 @@ cdef bint weaves_channels(const Geometry* g) noexcept:
     )
 
 
-cdef bint lines_begin(const Geometry* g) noexcept:
-    """Whether each row of a dense result begins with a line of memory."""
-    cdef const Axis* a = &g.lane
+cdef bint rows_are_lines(const Geometry* g) noexcept:
+    """Whether each row of a dense result is whole lines of memory."""
     cdef Py_ssize_t i
     for i in range(g.n_outer):
         if g.outer[i].y_step % LINE:
             return False
     return (
-        g.y_image % LINE == 0 and g.y_channel % LINE == 0 and a.n_out * g.size % LINE == 0
-        and (a.crop >= 0 and a.crop % a.stride == 0 or parts_lanes(g))
-    )
+        g.y_image % LINE == 0 and g.y_channel % LINE == 0 and g.lane.n_out * g.size % LINE == 0)
+
+
+cdef bint lines_begin(const Geometry* g) noexcept:
+    """Whether the lanes of each row of a dense result begin with a line of memory."""
+    cdef const Axis* a = &g.lane
+    return rows_are_lines(g) and (a.crop >= 0 and a.crop % a.stride == 0 or parts_lanes(g))
 
 
 cdef bint streams(const Geometry* g, Py_ssize_t products) noexcept:
@@ -170,6 +173,19 @@ cdef bint stencils(const Geometry* g) noexcept:
         and products * cost_apart(g, lanes) < (
             LONG_GAIN if most > STENCIL_PRODUCTS else STENCIL_GAIN)
     )
+
+
+cdef void choose_stencil(Geometry* g) noexcept:
+    """Whether sums are a stencil; those of a large result may go through the caches then."""
+    g.stencil = stencils(g)
+    if g.streamed and not g.stencil and not rows_are_lines(g) and longest_sum(g) > g.c_in and (
+        g.height == MANY_ROWS or g.c_out <= g.height
+    ):
+        # Where taps overlap, parts of lines that are collected and streamed cost more than lines
+        # that are read before they are written.
+        g.streamed = False
+        g.stencil = stencils(g)
+        g.streamed = not g.stencil
 
 
 cdef bint fetches(const Geometry* g) noexcept:

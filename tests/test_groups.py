@@ -45,8 +45,9 @@ def test_groups_of_few_channels(spatial, kernel, arguments, groups, c_in, c_out,
         ((1, 64, 128, 128), (64, 1, 6, 6), 64, "first", 2),
         ((1, 64, 64, 64), (64, 1, 6, 6), 64, "first", 4),
         ((1, 64, 64, 64), (64, 4, 6, 6), 16, "first", 1),
-        ((1, 3, 540, 960), (3, 1, 5, 5), 3, "first", 1),
+        ((1, 3, 540, 960), (3, 1, 6, 6), 3, "first", 1),
         # Sums that are stored from where they are made.
+        ((1, 3, 540, 960), (3, 1, 5, 5), 3, "first", 3),
         ((1, 64, 128, 128), (64, 1, 4, 4), 64, "first", 64),
         ((1, 64, 64, 64), (64, 4, 4, 4), 16, "first", 16),
         # Channels last: 256 rows of accumulators, or a whole line of results.
@@ -58,7 +59,7 @@ def test_groups_of_few_channels(spatial, kernel, arguments, groups, c_in, c_out,
         ((1, 3, 540, 960), (3, 1, 5, 5), 3, "last", 3),
         # More channels than share the accumulators; lanes along the batch.
         ((1, 1024, 16, 16), (1024, 256, 4, 4), 4, "last", 1),
-        ((64, 64, 4, 4), (64, 1, 4, 4), 64, "first", 1),
+        ((64, 256, 4, 4), (256, 1, 4, 4), 4, "first", 1),
     ],
 )
 def test_how_many_groups_are_a_task(x, w, groups, layout, together):

@@ -40,7 +40,7 @@ def joined(x, w, stride=1, dilation=1, groups=1, dtype="float32"):
         # Gaps between the phases.
         ((1, 9, 60, 70), (9, 1, 5, 5), (2, 6), False),
         # Lanes along the batch.
-        ((64, 1, 2), (1, 1, 81), 4, False),
+        ((64, 20, 2), (20, 1, 81), 4, False),
     ],
 )
 def test_which_phases_are_joined(x, w, stride, wanted, isa):

@@ -58,7 +58,7 @@ maskrcnn     | pixels   | pixels | pixels
 unet3d_up    | pixels   | pixels | pixels
 depthwise_up | pixels   | pixels | pixels
 gray_up4     | even     | even   | even
-pyrup_rgb    |          | parted | parted
+pyrup_rgb    | parted   | parted | parted
 upfirdn_x4   | more     | more   | more
 idwt2_db4    | even     | even   | even
 """
@@ -345,16 +345,41 @@ def plan(x, w, dtype="float32", workers=1, **arguments):
 
 @pytest.mark.parametrize("dtype", ("float32", "float64", "complex64"))
 def test_lanes_along_the_batch_or_a_row(dtype, isa):
-    w = (6, 5, 4, 4)
+    w = (16, 5, 4, 4)
     geometry = {"stride": 2, "padding": 1}
     counts = range(1, 80)
-    at = switches(counts, lambda n: plan((n, 6, 4, 4), w, dtype, **geometry).lane_axis)
-    assert plan((1, 6, 4, 4), w, dtype, **geometry).lane_axis.startswith("spatial")
-    assert plan((79, 6, 4, 4), w, dtype, **geometry).lane_axis == "batch"
+    at = switches(counts, lambda n: plan((n, 16, 4, 4), w, dtype, **geometry).lane_axis)
+    assert plan((1, 16, 4, 4), w, dtype, **geometry).lane_axis.startswith("spatial")
+    assert plan((79, 16, 4, 4), w, dtype, **geometry).lane_axis == "batch"
     assert at
     for pair in at:
         for n in pair:
-            check_exact((n, 6, 4, 4), w, dtype, "direct", **geometry)
+            check_exact((n, 16, 4, 4), w, dtype, "direct", **geometry)
+
+
+@pytest.mark.parametrize("kernel", (3, 5))
+@pytest.mark.parametrize("images", (16, 48, 100))
+def test_lanes_along_a_row_where_lists_of_taps_cost_more(images, kernel, isa):
+    """One channel of a group has few products for each list; many channels have enough."""
+    geometry = {"stride": 1, "padding": kernel // 2}
+    few = plan((images, 40, 7, 7), (40, 1, kernel, kernel), groups=40, **geometry)
+    assert few.lane_axis == "spatial 1"
+    many = plan((images, 80, 7, 7), (80, 40, kernel, kernel), **geometry)
+    assert many.lane_axis == "batch" or images == 16
+    check_exact(
+        (images, 6, 7, 7), (6, 1, kernel, kernel), "float32", "direct", groups=6, **geometry)
+
+
+def test_lanes_along_a_row_where_images_share_a_place_in_the_cache(isa):
+    """Images of the result that are whole pages apart."""
+    def lanes(groups):
+        return plan((32, groups, 4, 3), (groups, 8, 2, 2), stride=2, groups=groups).lane_axis
+
+    assert 8 * 64 * 48 * 4 % 4096 == 0 != 8 * 63 * 48 * 4 % 4096
+    assert lanes(64) == "spatial 1"
+    if isa != "baseline":
+        assert lanes(63) == "batch"
+    check_exact((32, 64, 4, 3), (64, 8, 2, 2), "float32", "direct", stride=2, groups=64)
 
 
 @pytest.mark.parametrize("workers", WORKERS)
@@ -365,8 +390,8 @@ def test_lanes_along_columns_or_the_batch_have_the_same_bits(workers, isa):
         ((20, 3), (2, 3), 1), ((20, 2), (3, 3), (2, 1)), ((30, 3, 2), (2, 3, 2), 1),
         ((3, 30, 2), (3, 2, 2), (1, 2, 1)),
     ):
-        x = rng.standard_normal((64, 33, *shape)).astype(np.float32)
-        w = rng.standard_normal((33, 2, *kernel)).astype(np.float32)
+        x = rng.standard_normal((64, 70, *shape)).astype(np.float32)
+        w = rng.standard_normal((70, 2, *kernel)).astype(np.float32)
         one, many = (
             plan((n, *x.shape[1:]), w.shape, stride=stride).lane_axis for n in (1, 64))
         assert (one, many) == (f"spatial {np.argmax(shape)}", "batch")
@@ -464,10 +489,10 @@ def test_images_follow_each_other_while_channels_are_near(monkeypatch, isa):
 def test_batch_innermost_from_channels_last(groups, dtype, isa):
     # Too few output channels for lanes along them.
     rng = np.random.default_rng(9)
-    w = small_integers(rng, (10, 3, 3, 4), dtype)
+    w = small_integers(rng, (40, 3, 3, 4), dtype)
     geometry = {"stride": (2, 1), "padding": 1, "groups": groups}
     for images in (16, 37):
-        x = small_integers(rng, (images, 10, 4, 3), dtype)
+        x = small_integers(rng, (images, 40, 4, 3), dtype)
         last = np.moveaxis(x, 1, -1).copy()
         lanes = plan_last(x.shape, w.shape, dtype, **geometry)
         assert lanes.lane_axis == "batch" and not lanes.pixelwise
@@ -481,9 +506,9 @@ def test_batch_innermost_from_channels_last(groups, dtype, isa):
 def test_batch_innermost_from_planes_with_gaps(isa):
     # Rows and planes that do not follow each other in memory are read one by one.
     rng = np.random.default_rng(4)
-    whole = small_integers(rng, (48, 20, 5, 9, 10), "float32")
-    flat = small_integers(rng, (20, 9, 4, 4), "float32")
-    deep = small_integers(rng, (20, 3, 2, 3, 3), "float32")
+    whole = small_integers(rng, (48, 40, 5, 9, 10), "float32")
+    flat = small_integers(rng, (40, 9, 4, 4), "float32")
+    deep = small_integers(rng, (40, 3, 2, 3, 3), "float32")
     for x, w in (
         (whole[:, :, 0, :4, :5], flat), (whole[:, :, 1, ::2, :], flat),
         (whole[:, :, 2, 1:6, 3:8], flat), (whole[..., :4, :3], deep),

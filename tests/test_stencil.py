@@ -104,11 +104,10 @@ def test_channels_that_are_neighbours():
     # Numbers that are converted, and rows with gaps between their pixels.
     for dtype in ("float16", "int32", "complex64"):
         assert stencil((1, 3, 20, 63), (3, 1, 4, 4), groups=3, last=True, dtype=dtype) is None
-    # A streamed result may begin anywhere in a line.
+    # A streamed result may begin anywhere in a line; with few registers it is not streamed.
     large = ((1, 3, 600, 999), (3, 1, 4, 4))
-    for tile in (AVX512, AVX2):
+    for tile in (AVX512, AVX2, BASELINE):
         assert stencil(*large, tile, groups=3, last=True) == "even"
-    assert stencil(*large, BASELINE, groups=3, last=True) is None
     # Half as many registers: one group each, and twelve rows.
     assert stencil((1, 3, 20, 63), (3, 3, 4, 4), AVX2, last=True) is None
     assert stencil((1, 3, 20, 63), (3, 1, 8, 8), AVX2, groups=3, stride=4, last=True) == "even"
@@ -135,6 +134,19 @@ def test_streamed_sums_of_any_length():
     assert stencil(large, (65, 16, 2, 2), AVX2) is None
     for products, tile, woven in ((32, AVX2, "even"), (33, AVX2, None), (1, BASELINE, None)):
         assert stencil((1, products, 80, 1024), (products, 16, 2, 2), tile) == woven
+
+
+def test_short_sums_of_a_large_result_in_parts_of_lines():
+    """Where rows are not whole lines, taps overlap and rows are few or registers many."""
+    lines, parts = (1, 16, 500, 320), (1, 16, 500, 318)
+    few, many = (16, 4, 4, 4), (16, 5, 4, 4)
+    for tile in (AVX512, AVX2, BASELINE):
+        assert stencil(parts, few, tile, groups=4, padding=1) is not None
+        assert (stencil(parts, many, tile, groups=4, padding=1) is not None) == (tile == AVX512)
+    for tile, woven in ((AVX512, "parted"), (AVX2, None), (BASELINE, None)):
+        assert stencil(lines, few, tile, groups=4, padding=1) == woven
+    # One tap of a phase: what follows row after row is streamed.
+    assert stencil(parts, (16, 4, 2, 2), AVX512, groups=4) is None
 
 
 def test_long_sums_of_a_large_result():
@@ -174,10 +186,11 @@ def test_one_phase_of_short_sums():
             assert woven == ("even" if tile != BASELINE or c_out <= 2 else None)
     # The phases of other axes are rows as well.
     assert stencil(x, (4, 2, 4, 3), stride=(2, 1), padding=(0, 1)) == "even"
-    # A result that is streamed begins its rows with a line.
+    # A result that is streamed begins its rows with a line, and has not several taps if it does not.
     large = (1, 4, 200, 8192)
     assert stencil(large, (4, 4, 3, 3), stride=1, padding=1) == "even"
-    assert stencil(large, (4, 4, 3, 3), stride=1) is None
+    assert stencil(large, (4, 4, 3, 3), stride=1) == "even"
+    assert stencil((1, 4, 200, 8190), (4, 8, 1, 1), stride=1) is None
     # Channels that are neighbours are stored by their own kernel.
     assert stencil(x, (4, 1, 4, 4), groups=4, last=True) == "even"
     assert stencil(x, (4, 1, 4, 4), groups=4, last=True, stride=1) is None
