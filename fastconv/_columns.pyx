@@ -47,7 +47,7 @@ cdef enum:
     COPIED_BYTES = MAX_DEPTH * TALL_VECTORS * 32  # ... and its bytes
     LONG_RUN = 16               # vectors in a row that are worth one more, to be aligned
     TURNED_TAPS = 3             # of the last axis that are worth turning a result for,
-    TURNED_CHANNELS = 64        # ... output channels of a block at most,
+    TURNED_CHANNELS = 64        # ... so many output channels at a time at most,
     TURNED_BYTES = 1 << 18      # ... and their results
     SHUFFLED_TAPS = 64          # of a pixel at most that are stored one after the other
     MAX_PANEL = 8               # pixels of a panel
@@ -315,10 +315,9 @@ cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept 
     cdef Block* block
     cdef Block* following
     cdef Part part
-    cdef Turned turned
+    cdef Turned turned = start_turning(c, cut, share)
     cdef Columns into
     cdef const Columns* target
-    cdef bint may_turn = turns(c, cut), turn
     enter_part(c, cut, task % cut.parts, &part)
     for number in range(ceil_div(part.pixel_hi - part.pixel_lo, PIXELS) - 1, -1, -1):
         first = part.pixel_lo + number * PIXELS
@@ -337,11 +336,7 @@ cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept 
                 block, following = following, block
                 continue
             columns = c.scratch
-            target = c
-            turn = may_turn and enter_turned(c, &part, group, block, &turned)
-            if turn:
-                into = read_turned(c, &part, group, &turned)
-                target = &into
+            target = turn_to(c, &part, group, block, &turned, &into)
             for i in range(block.tiles):
                 width = block.vectors[i] * c.vector
                 scatter(
@@ -349,9 +344,8 @@ cdef void run_slice(const Columns* c, const Cut* cut, Py_ssize_t task) noexcept 
                     block.first[i] + block.skip[i], block.count[i], bands, places, n_bands,
                 )
                 columns += padded(n) * width * c.size
-            if turn:
-                write_turned(c, &turned)
             block, following = following, block
+    put_back(c, &turned)
 
 
 cdef void run_task(

@@ -142,7 +142,7 @@ cdef void make_layout(
         c.bands_at + most * (
             sizeof(Band) + (len(problem.kernel) - 1) * <Py_ssize_t> sizeof(Py_ssize_t)), LINE)
     c.turned_at = c.copied_at + (SPLIT_BYTES if karatsuba else COPIED_BYTES)
-    c.worker_bytes = c.turned_at + turned_bytes(problem, images)
+    c.worker_bytes = c.turned_at + turned_bytes(problem)
 
 
 def worker_bytes(
@@ -156,10 +156,10 @@ def worker_bytes(
     return c.worker_bytes + 1
 
 
-cdef Py_ssize_t turned_bytes(problem, Py_ssize_t images) except -1:
+cdef Py_ssize_t turned_bytes(problem) except -1:
     """Scratch of one worker for results that are turned, if they may be."""
     cdef Py_ssize_t last = len(problem.kernel) - 1
-    return TURNED_BYTES if images == 1 and problem.kernel[last] >= TURNED_TAPS else 0
+    return TURNED_BYTES if problem.kernel[last] >= TURNED_TAPS else 0
 
 
 def count_tasks(problem, Py_ssize_t workers, Py_ssize_t vector, bint karatsuba):

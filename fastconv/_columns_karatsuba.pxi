@@ -180,8 +180,8 @@ cdef bint run_pairs(
     cdef Block* block
     cdef Block* following
     cdef Part part
-    cdef Turned turned
-    cdef bint may_turn = turns(c, cut), turn, bad = False
+    cdef Turned turned = start_turning(c, cut, share)
+    cdef bint bad = False
     part.out_lo, part.out_hi = 0, c.n_out[0]
     for b in range(number * blocks // cut.parts, (number + 1) * blocks // cut.parts):
         images = min(p.images, c.images - b * p.images)
@@ -203,12 +203,10 @@ cdef bint run_pairs(
             next_block(c, &walk, following)
             multiply_pairs(c, w, pair_panels(c, p, group, b), even, odd, block, following)
             columns = c.scratch
-            target, odd_target = c, &odds
-            turn = may_turn and enter_turned(c, &part, group, block, &turned)
-            if turn:
-                into = read_turned(c, &part, group, &turned)
+            target, odd_target = turn_to(c, &part, group, block, &turned, &into), &odds
+            if target != c:
                 odds_into = odd_columns(&into, p)
-                target, odd_target = &into, &odds_into
+                odd_target = &odds_into
             for i in range(block.tiles):
                 width = block.vectors[i] * c.vector
                 bad |= join_images(c, p, images, <char*> columns, width)
@@ -221,7 +219,7 @@ cdef bint run_pairs(
                     odd_target, &part, group, columns + block.skip[i] * c.size, width,
                     block.first[i] + block.skip[i], block.count[i], odd_bands, odd_places, n_odd)
                 columns += odd * width * c.size
-            if turn:
-                write_turned(c, &turned)
             block, following = following, block
+        # The next block has other images.
+        put_back(c, &turned)
     return bad

@@ -5,8 +5,8 @@
 cdef struct Band:
     Py_ssize_t first, count              # the first pixel; pixels of a row,
     Py_ssize_t rows                      # and how many rows
-    Py_ssize_t image                     # in bytes
-    Py_ssize_t place                     # on the last axis; on the others in a list
+    Py_ssize_t image                     # and place on the last axis; on the others in a list
+    Py_ssize_t place
 
 
 cdef Py_ssize_t list_bands(
@@ -37,7 +37,7 @@ cdef Py_ssize_t list_bands(
         for a in range(last - 1, -1, -1):
             places[n_bands * last + a] = rest % c.n_in[a] * c.stride[a] - c.crop[a]
             rest //= c.n_in[a]
-        band.image = rest * c.y_image
+        band.image = rest
         done += band.rows * band.count
         if part.image_lo <= rest < part.image_hi:
             n_bands += 1
@@ -83,7 +83,7 @@ cdef void scatter(
             bias = c.bias + (group * c.c_out + rest) * c.size
         for i in range(n_bands - 1, -1, -1):
             band = bands + i
-            to = y + band.image
+            to = y + band.image * c.y_image
             first, end = 0, band.rows
             for a in range(last):
                 o = places[i * last + a] + tap[a]

@@ -30,7 +30,8 @@ cdef void shuffle_block(
             rest //= c.kernel[a]
     for i in range(n_bands):
         band = bands + i
-        y = c.y + group * c.c_out * c.size + band.image + band.place * c.y_step[last]
+        y = c.y + (
+            group * c.c_out * c.size + band.image * c.y_image + band.place * c.y_step[last])
         for a in range(last):
             y += places[i * last + a] * c.y_step[a]
         for row in range(band.rows):

@@ -10,8 +10,8 @@ cdef enum:
 # and each of its numbers, a number that is laid out anew, by one worker or for others to read, or
 # past the caches, one of the result that is stored far from its neighbours, a row of an image that
 # is laid out anew by itself, a row of the result, or what it takes more where those of all images
-# share a place in the cache; the list of a pixel's taps, for all channels of a tile, and each tap in
-# it. Joined phases fill tiles better, and rows are stored by planes where no taps overlap.
+# share a place in the cache; the list of a pixel's taps, for all channels of a tile, and each tap
+# in it. Joined phases fill tiles better, and rows are stored by planes where no taps overlap.
 cdef double ROW_LOAD = 300
 cdef double LOAD = 15
 cdef double RELAY = 30
@@ -235,10 +235,11 @@ cdef bint batch_is_better(
     cdef double relay = RELAY_SHARED if shared else RELAY
     if numbers * images * g.groups * g.c_in * g.size >= RELAY_BYTES:
         relay = RELAY_FAR
-    if g.lane.x_step != g.element:
-        rows += numbers * RELAY
-    if axes[d - 1].x_step != g.element and g.x_channel != g.element:
-        relay *= 3
+    if g.x_channel != g.element:
+        if g.lane.x_step != g.element:
+            rows += numbers * RELAY
+        if axes[d - 1].x_step != g.element:
+            relay *= 3
     if not g.interleaved and not g.by_channel:
         rows += results_of(g, axes, d) * SCATTER
     if images > NEAR_IMAGES and g.y_image % PAGE == 0:

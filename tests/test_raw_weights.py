@@ -226,12 +226,16 @@ def test_a_worker_of_raw_weights_keeps_its_promise(shape):
         # Three taps are turned, two are not.
         ((70,), (40, 37, 3), {"stride": 2}),
         ((70,), (40, 37, 2), {"stride": 2}),
+        # More channels than are turned at a time: by their number, and by their results.
+        ((30,), (24, 150, 8), {"stride": 4}),
+        ((5, 4, 4), (16, 12, 9, 9, 9), {"stride": 4, "padding": 2}),
     ],
 )
-def test_same_bits_with_channels_last(x, w, options, dtype, isa):
+@pytest.mark.parametrize("images", (1, 3))
+def test_same_bits_with_channels_last(images, x, w, options, dtype, isa):
     """Results that are turned on their way are those of channels first."""
     rng = np.random.default_rng(7)
-    x = rng.standard_normal((1, w[0], *x)).astype(dtype)
+    x = rng.standard_normal((images, w[0], *x)).astype(dtype)
     w = rng.standard_normal(w).astype(dtype)
     bias = rng.standard_normal(w.shape[1] * options.get("groups", 1)).astype(dtype)
     wanted = fastconv.conv_transpose(x, w, bias, method="col2im", workers=1, **options)
@@ -239,13 +243,15 @@ def test_same_bits_with_channels_last(x, w, options, dtype, isa):
     shape = np.moveaxis(wanted, 1, -1).shape
     for workers in (1, 2, 5):
         room = np.full((shape[0], *shape[1:-1], shape[-1] + 3), 77, dtype)
-        out = room[..., 1:-2]
-        for options_out in ({}, {"out": out}):
+        # Images with gaps between are not turned.
+        apart = np.full((2 * shape[0], *shape[1:]), 77, dtype)
+        for options_out in ({}, {"out": room[..., 1:-2]}, {"out": apart[::2]}):
             y = fastconv.conv_transpose(
                 last, w, bias, method="col2im", workers=workers, channel_axis=-1, **options,
                 **options_out)
             assert np.moveaxis(y, -1, 1).tobytes() == wanted.tobytes()
         assert (room[..., 0] == 77).all() and (room[..., -2:] == 77).all()
+        assert (apart[1::2] == 77).all()
 
 
 @pytest.mark.parametrize("workers", (1, 2, 5))
