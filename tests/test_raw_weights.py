@@ -215,6 +215,9 @@ def test_a_worker_of_raw_weights_keeps_its_promise(shape):
         # Blocks begin and end inside of a channel's taps; one pixel block, then two.
         ((70,), (40, 37, 11), {"stride": 3, "padding": 2}),
         ((1100,), (24, 9, 16), {"stride": 8, "padding": ((3, -5),)}),
+        # Few channels, so that workers have parts of the pixels.
+        ((1100,), (24, 2, 16), {"stride": 8, "padding": 3}),
+        ((200, 3), (24, 2, 4, 9), {"stride": (2, 3), "padding": 1}),
         # Groups, few channels, a dilated axis.
         ((60,), (32, 5, 12), {"stride": 4, "groups": 4}),
         ((60,), (16, 3, 8), {"stride": 2, "dilation": 3}),
