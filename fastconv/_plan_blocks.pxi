@@ -164,7 +164,7 @@ cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
     # Short rows may leave the last vector of each half empty: run on into the next row then.
     g.flat = (
         not g.by_batch and not g.stencil
-        and runs_on(g, cut.lanes, cut.rows) and g.n_lane_blocks == 1
+        and runs_on(g, cut.lanes, cut.rows, longest_run(g)) and g.n_lane_blocks == 1
         and better_flat(g, cut.lanes, cut.rows, min(cut.rows, 4))
     )
     if rows.shift == 1 and g.depth_block >= g.c_in and not g.by_batch:

@@ -68,10 +68,15 @@ cdef bint is_one_run(const Geometry* g) noexcept:
     )
 
 
-cdef bint runs_on(const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows) noexcept:
-    """Whether lanes can run on from row to row: few, in rows of x that follow each other."""
+cdef Py_ssize_t longest_run(const Geometry* g) noexcept:
+    """Vectors of lanes from which on they do not run on from row to row."""
     # Longer rows would lose more than they gain where they could not lie tile by tile.
-    cdef Py_ssize_t most = RUN_ON_LONG if loses_in_pairs(g) and is_one_run(g) else RUN_ON
+    return RUN_ON_LONG if loses_in_pairs(g) and is_one_run(g) else RUN_ON
+
+
+cdef bint runs_on(
+        const Geometry* g, Py_ssize_t lanes, Py_ssize_t n_rows, Py_ssize_t most) noexcept:
+    """Whether lanes of fewer vectors can run on from row to row: rows of x follow each other."""
     return (
         n_rows > 1 and g.outer[g.n_outer - 1].shift == 1 and g.depth_block >= g.c_in
         and lanes < most * g.vector
@@ -118,7 +123,7 @@ cdef double rows_stored(const Geometry* g) noexcept:
     return rows
 
 
-cdef double rows_cost(const Geometry* g) noexcept:
+cdef double rows_cost(const Geometry* g, Py_ssize_t most) noexcept:
     """What lanes along rows cost for one channel of x, in multiply-adds, if arrays are contiguous.
 
     The last axis has its products with zeros beyond the ends if rows run on, the others have none.
@@ -134,7 +139,7 @@ cdef double rows_cost(const Geometry* g) noexcept:
             work *= pairs(&g.outer[i])
     work *= a.kernel * lanes
     apart = on = work * pairs(rows) / row_fill(lanes, g.vector)
-    if runs_on(g, lanes, n_rows):
+    if runs_on(g, lanes, n_rows, most):
         on = work * rows.kernel * n_rows / flat_fill(g, lanes, n_rows, n_rows, 0)
     return min(apart, on) + x_rows * (ROW_LOAD + LOAD * a.n_in) + rows_stored(g) * ROW_STORE
 
@@ -223,7 +228,7 @@ cdef bint joins_in_any_batch(Geometry* g, const Axis* axes, Py_ssize_t d) noexce
 
     What decides the order of a sum must not depend on them.
     """
-    return joins(g, True) and JOINED_SHARE * rows_cost(g) <= batch_cost(
+    return joins(g, True) and JOINED_SHARE * rows_cost(g, RUN_ON) <= batch_cost(
         g, axes, d, FULL_BATCH, RELAY)
 
 
@@ -231,7 +236,7 @@ cdef bint batch_is_better(
         const Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t images,
         bint shared) noexcept:
     """Whether lanes along the batch cost less than along rows, in the layout there is."""
-    cdef double numbers = numbers_of(g, axes, d), rows = rows_cost(g), far = 0
+    cdef double numbers = numbers_of(g, axes, d), rows = rows_cost(g, longest_run(g)), far = 0
     cdef double relay = RELAY_SHARED if shared else RELAY
     if numbers * images * g.groups * g.c_in * g.size >= RELAY_BYTES:
         relay = RELAY_FAR

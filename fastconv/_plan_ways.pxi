@@ -1,5 +1,54 @@
 # Which way sums are made and stored: what shapes and layouts it takes. Part of _plan.pyx.
 
+cdef inline bint half_lines(const Geometry* g) noexcept:
+    """Whether vectors have half a line of memory or more."""
+    return 2 * g.vector * g.size >= LINE
+
+
+cdef Py_ssize_t longest_sum(const Geometry* g) noexcept:
+    """Products of the longest sum, or more than any limit of them if it is above all."""
+    cdef Py_ssize_t products = g.c_in * g.lane.max_taps, i
+    for i in range(g.n_outer):
+        products = min(products * g.outer[i].max_taps, STREAMED_PRODUCTS + 1)
+    return products
+
+
+cdef double cost_apart(const Geometry* g, Py_ssize_t lanes, Py_ssize_t most) noexcept:
+    """How much more of the vectors is empty, as a share, if so many lanes are a row by themselves.
+
+    That is, than if they run on from row to row where they can: of fewer vectors than `most`.
+    """
+    cdef const Axis* rows = &g.outer[g.n_outer - 1]
+    cdef Py_ssize_t own = g.lane.q_hi - g.lane.q_lo, n_rows = rows.q_hi - rows.q_lo
+    cdef double other = <double> own / round_up(own, g.vector)
+    if runs_on(g, own, n_rows, most):
+        other = max(other, flat_fill(g, own, n_rows, min(n_rows, 4), 0))
+    return max(0.0, other * round_up(lanes, g.vector) / lanes - 1)
+
+
+cdef bint stays_one(const Geometry* g) noexcept:
+    """Whether rows of one phase are worth it: short vectors need tiles with more lanes."""
+    return half_lines(g) or g.c_out <= FEW_CHANNELS
+
+
+cdef bint short_apart(const Geometry* g) noexcept:
+    """Whether sums of phases that are not joined are a stencil, whatever the batch and the layout.
+
+    That takes less than joining them, or where registers are few if channels are as well.
+    """
+    cdef const Axis* a = &g.lane
+    cdef Py_ssize_t lanes = a.q_hi - a.q_lo, products = longest_sum(g)
+    if uneven(a):
+        lanes = min(lanes, ceil_div(a.n_out, 2))
+    return (
+        g.compute < N_FLOATS and g.components == 1 and g.element == g.size
+        and (a.stride == 2 or not uneven(a) and (a.stride == 4 or a.stride == 1 and stays_one(g)))
+        and (g.height == MANY_ROWS or g.c_out <= FEW_CHANNELS)
+        and a.stride <= g.height and products <= STENCIL_PRODUCTS and lanes > 0
+        and products * cost_apart(g, lanes, RUN_ON) < STENCIL_GAIN
+    )
+
+
 cdef bint joins(Geometry* g, bint in_any_batch) noexcept:
     """Whether phases with a tap more than others share the panels of those others.
 
@@ -24,7 +73,7 @@ cdef bint joins(Geometry* g, bint in_any_batch) noexcept:
     return (
         not g.by_batch and contiguous(&g.lane) and g.lane.stride * g.components <= MAX_SOURCES
         and (uneven(&g.lane) or uneven(&g.outer[g.joint]))
-        and taps <= 1 and (taps == 0 or in_any_batch)
+        and taps <= 1 and (taps == 0 or in_any_batch and not short_apart(g))
         and least < g.height and rows <= JOINED_TILES * g.height and depth >= JOINED_DEPTH
     )
 
@@ -53,11 +102,6 @@ cdef bint parts_lanes(const Geometry* g) noexcept:
             and (g.height == MANY_ROWS or g.c_out <= FEW_CHANNELS)
         )
     )
-
-
-cdef inline bint half_lines(const Geometry* g) noexcept:
-    """Whether vectors have half a line of memory or more."""
-    return 2 * g.vector * g.size >= LINE
 
 
 cdef bint shares_rows(const Geometry* g) noexcept:
@@ -111,32 +155,6 @@ cdef bint streams(const Geometry* g, Py_ssize_t products) noexcept:
     )
 
 
-cdef Py_ssize_t longest_sum(const Geometry* g) noexcept:
-    """Products of the longest sum, or more than any limit of them if it is above all."""
-    cdef Py_ssize_t products = g.c_in * g.lane.max_taps, i
-    for i in range(g.n_outer):
-        products = min(products * g.outer[i].max_taps, STREAMED_PRODUCTS + 1)
-    return products
-
-
-cdef double cost_apart(const Geometry* g, Py_ssize_t lanes) noexcept:
-    """How much more of the vectors is empty, as a share, if so many lanes are a row by themselves.
-
-    That is, than if they run on from row to row where they could.
-    """
-    cdef const Axis* rows = &g.outer[g.n_outer - 1]
-    cdef Py_ssize_t own = g.lane.q_hi - g.lane.q_lo, n_rows = rows.q_hi - rows.q_lo
-    cdef double other = <double> own / round_up(own, g.vector)
-    if runs_on(g, own, n_rows):
-        other = max(other, flat_fill(g, own, n_rows, min(n_rows, 4), 0))
-    return max(0.0, other * round_up(lanes, g.vector) / lanes - 1)
-
-
-cdef bint stays_one(const Geometry* g) noexcept:
-    """Whether rows of one phase are worth it: short vectors need tiles with more lanes."""
-    return half_lines(g) or g.c_out <= FEW_CHANNELS
-
-
 cdef bint stencils(const Geometry* g) noexcept:
     """Whether sums are stored from where they are made.
 
@@ -170,7 +188,7 @@ cdef bint stencils(const Geometry* g) noexcept:
         and a.stride <= g.height
         and (g.joined or parts_lanes(g) or not uneven(a))
         # Rows are not joined, and each may leave some of its lanes empty.
-        and products * cost_apart(g, lanes) < (
+        and products * cost_apart(g, lanes, longest_run(g)) < (
             LONG_GAIN if most > STENCIL_PRODUCTS else STENCIL_GAIN)
     )
 

@@ -24,10 +24,15 @@ def joined(x, w, stride=1, dilation=1, groups=1, dtype="float32"):
         # Sixteen products in common at least.
         ((1, 8, 500), (8, 1, 9), 4, True),
         ((1, 7, 500), (7, 1, 9), 4, False),
-        ((1, 4, 60, 70), (4, 1, 5, 5), 2, True),
         ((1, 3, 60, 70), (3, 1, 5, 5), 2, False),
-        ((1, 4, 60, 70), (4, 1, 4, 9), 2, True),
-        ((1, 3, 60, 70), (3, 1, 9, 4), 2, True),
+        # Sums of 64 products at most are a stencil, if their lanes fill vectors.
+        ((1, 8, 60, 64), (8, 1, 5, 5), 2, True),
+        ((1, 7, 60, 60), (7, 1, 5, 5), 2, False),
+        ((1, 7, 60, 50), (7, 3, 5, 5), 2, True),
+        ((1, 7, 60, 64), (7, 1, 4, 9), 2, True),
+        ((1, 6, 60, 60), (6, 1, 4, 9), 2, False),
+        ((1, 7, 60, 64), (7, 1, 9, 4), 2, True),
+        ((1, 6, 60, 63), (6, 1, 9, 4), 2, False),
         # One axis but that of the lanes may have taps.
         ((1, 9, 3, 500), (9, 1, 1, 81), (1, 4), True),
         ((1, 9, 3, 500), (9, 1, 2, 81), (1, 4), True),
@@ -133,3 +138,28 @@ def test_joined_sums_do_not_depend_on_batch_layout_or_workers(isa):
     last = fastconv.conv_transpose(
         np.moveaxis(x, 1, -1).copy(), w, channel_axis=-1, workers=3, **options)
     assert np.moveaxis(last, -1, 1).tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("workers", (1, 2))
+def test_short_sums_have_the_same_bits_in_any_batch_and_layout(workers, isa):
+    """Whether they are joined, or a stencil, is decided by the problem alone."""
+    rng = np.random.default_rng(3)
+    for shape, w, options in (
+        ((7, 12, 60), (7, 1, 5, 5), {"stride": 2}),
+        ((8, 12, 60), (8, 1, 5, 5), {"stride": 2}),
+        ((7, 12, 50), (7, 3, 5, 5), {"stride": 2, "padding": 2}),
+        ((32, 14, 14), (32, 4, 5, 5), {"stride": 2, "padding": 2, "groups": 8}),
+        # No tap of a row overlaps another one.
+        ((16, 40, 20), (16, 2, 5, 1), {"stride": (2, 1)}),
+        ((16, 9, 24), (16, 1, 5, 2), {"stride": 2}),
+    ):
+        x = rng.standard_normal((20, *shape)).astype(np.float32)
+        w = rng.standard_normal(w).astype(np.float32)
+        options = options | {"method": "direct", "workers": workers}
+        wanted = fastconv.conv_transpose(x[:1], w, **options)[0].tobytes()
+        assert fastconv.conv_transpose(x, w, **options)[0].tobytes() == wanted
+        last = np.moveaxis(x, 1, -1).copy()
+        y = fastconv.conv_transpose(last, w, channel_axis=-1, **options)
+        assert np.moveaxis(y[0], -1, 0).tobytes() == wanted
+        turned = np.swapaxes(np.swapaxes(x, 2, 3).copy(), 2, 3)
+        assert fastconv.conv_transpose(turned, w, **options)[0].tobytes() == wanted
