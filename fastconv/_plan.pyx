@@ -50,7 +50,8 @@ cdef enum:
     STENCIL_PRODUCTS = 64       # products of a sum that is stored from where it is made, ...
     STREAMED_PRODUCTS = 1 << 13  # ... or so many where the result is streamed,
     STREAMED_FEW = 32           # ... or these with few registers,
-    STENCIL_GAIN = 3            # and how many cost as much as accumulators between
+    STENCIL_GAIN = 3            # and how many cost as much as accumulators between,
+    UNEVEN_GAIN = 9             # ... or those of uneven phases
     LONG_RESULT = 1 << 21       # bytes of a result to which longer sums are stored so,
     LONG_PRODUCTS = 256         # how long they are at most,
     LONG_GAIN = 5               # and what accumulators between cost there

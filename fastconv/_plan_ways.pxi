@@ -31,6 +31,17 @@ cdef bint stays_one(const Geometry* g) noexcept:
     return half_lines(g) or g.c_out <= FEW_CHANNELS
 
 
+cdef Py_ssize_t stencil_gain(const Geometry* g) noexcept:
+    """How many products of empty lanes cost as much as accumulators between.
+
+    With many registers these cost more where phases are uneven, each set for itself, and again
+    where groups of few channels are. Rows are a power of two.
+    """
+    if g.height < MANY_ROWS or g.c_out & (g.c_out - 1) or not uneven(&g.lane):
+        return STENCIL_GAIN
+    return UNEVEN_GAIN if g.groups == 1 or 2 * g.c_out > g.height else 2 * UNEVEN_GAIN
+
+
 cdef bint short_apart(const Geometry* g) noexcept:
     """Whether sums of phases that are not joined are a stencil, whatever the batch and the layout.
 
@@ -45,7 +56,7 @@ cdef bint short_apart(const Geometry* g) noexcept:
         and (a.stride == 2 or not uneven(a) and (a.stride == 4 or a.stride == 1 and stays_one(g)))
         and (g.height == MANY_ROWS or g.c_out <= FEW_CHANNELS)
         and a.stride <= g.height and products <= STENCIL_PRODUCTS and lanes > 0
-        and products * cost_apart(g, lanes, RUN_ON) < STENCIL_GAIN
+        and products * cost_apart(g, lanes, RUN_ON) < stencil_gain(g)
     )
 
 
@@ -189,7 +200,7 @@ cdef bint stencils(const Geometry* g) noexcept:
         and (g.joined or parts_lanes(g) or not uneven(a))
         # Rows are not joined, and each may leave some of its lanes empty.
         and products * cost_apart(g, lanes, longest_run(g)) < (
-            LONG_GAIN if most > STENCIL_PRODUCTS else STENCIL_GAIN)
+            LONG_GAIN if most > STENCIL_PRODUCTS else stencil_gain(g))
     )
 
 

@@ -80,6 +80,27 @@ def test_which_sums_are_stored_from_where_they_are_made():
         assert stencil((1, 16, 20, lanes), (16, 1, 2, 2), padding=(0, -201)) == woven
 
 
+def test_empty_lanes_cost_less_where_phases_are_uneven():
+    """With many registers, and rows that are a power of two; the least with groups of few."""
+    for x, w, groups, woven in (
+        # 30 lanes of 32, 24 of 32, ...
+        ((1, 64, 20, 28), (64, 3, 5, 5), 16, True),
+        ((1, 64, 20, 22), (64, 3, 5, 5), 16, False),
+        ((1, 64, 20, 22), (64, 4, 5, 5), 16, True),
+        ((1, 64, 20, 22), (64, 8, 5, 5), 16, False),
+        ((1, 64, 20, 18), (64, 4, 5, 5), 16, False),
+        # ... and without groups.
+        ((1, 8, 20, 26), (8, 4, 3, 3), 1, True),
+        ((1, 8, 20, 26), (8, 3, 3, 3), 1, False),
+        ((1, 16, 20, 18), (16, 4, 3, 3), 1, False),
+    ):
+        options = {"groups": groups, "padding": 1}
+        assert (stencil(x, w, **options) == "parted") == woven
+    # Even phases, and few registers.
+    assert stencil((1, 64, 20, 18), (64, 4, 4, 4), groups=16, padding=1) is None
+    assert stencil((1, 64, 20, 17), (64, 4, 5, 5), AVX2, groups=16, padding=1) is None
+
+
 def test_channels_that_are_neighbours():
     """Two to four of them are woven as well, of one group or of as many."""
     for channels, woven in ((2, True), (3, True), (4, True), (5, False)):
