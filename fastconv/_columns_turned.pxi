@@ -1,7 +1,8 @@
 # Results whose channels are neighbours, turned some channels at a time. Part of _columns.pyx.
 #
 # The taps of a pixel are added to neighbours then, instead of lines that are far apart, and results
-# are read and written once for all columns of these channels, by whole vectors of channels.
+# are read and written once for all columns of these channels that follow each other, by whole
+# vectors of channels.
 
 cdef bint turns(const Columns* c, const Cut* cut) noexcept nogil:
     """Whether results of a task are turned, so that the taps of a pixel are neighbours there.
@@ -59,11 +60,12 @@ cdef const Columns* turn_to(
         Columns* into) noexcept nogil:
     """The problem with turned results in the place of those that a block reaches, if they fit.
 
-    `into` is where it is; what was held before is put back unless it has them.
+    They are read into scratch unless they are there; then what was there is put back before.
+    `into` is the room for it.
     """
     cdef Py_ssize_t first = (block.first[0] + block.skip[0]) // c.taps, i = block.tiles - 1, a
     cdef Py_ssize_t end = (block.first[i] + block.skip[i] + block.count[i] - 1) // c.taps + 1
-    cdef Py_ssize_t step = c.size
+    cdef Py_ssize_t channels, step = c.size
     cdef char* rows = c.scratch + c.turned_at
     cdef Load load
     if not turned.may:
@@ -83,16 +85,17 @@ cdef const Columns* turn_to(
     turned.pitch = round_up(turned.length, QUAD) + QUAD
     if turned.pitch * c.size % 1024 == 0:
         turned.pitch += QUAD
-    i = min(TURNED_CHANNELS, TURNED_BYTES // (turned.pitch * c.size), turned.stop - first)
-    if first + i < end:
+    channels = min(
+        TURNED_CHANNELS, TURNED_BYTES // (turned.pitch * c.size), turned.stop - first)
+    if first + channels < end:
         return c
-    turned.channel, turned.channels = first, i
+    turned.channel, turned.channels = first, channels
     turned.y = c.y + (
         (group * c.c_out + first) * c.y_channel + part.image_lo * c.y_image
         + part.out_lo * c.y_step[0])
     load.channel_step, load.row_step, load.component_step = c.y_channel, 0, 0
     load.lane_step = c.y_step[c.rank - 1]
-    load.channels, load.components, load.rows = i, 1, 1
+    load.channels, load.components, load.rows = channels, 1, 1
     load.before, load.n, load.width = 0, turned.length, turned.length
     load.pitch, load.slot, load.goes_on = turned.pitch, 0, False
     c.k.load[c.code](turned.y, rows, &load)

@@ -115,7 +115,7 @@ cdef bint list_taps(const Call* c, Place* p) noexcept nogil:
     cdef Py_ssize_t last = g.n_outer - 1
     cdef Py_ssize_t slot_step = g.slot_step
     cdef Py_ssize_t combination_step = g.row_slots * slot_step
-    cdef Py_ssize_t i, low, high, n, j, m, tap = 0, at = 0, total = 1
+    cdef Py_ssize_t i, low, high, n, j, m, step, tap = 0, at = 0, total = 1
     cdef Py_ssize_t taps = 1, others = 1
     cdef Py_ssize_t count[MAX_AXES]      # taps of an axis inside of the input,
     cdef Py_ssize_t tap_step[MAX_AXES]   # and from one to the next in a panel
@@ -141,18 +141,19 @@ cdef bint list_taps(const Call* c, Place* p) noexcept nogil:
         tap_step[i] = taps
         taps *= p.taps[i]
         if g.by_batch:
-            at_step[i] = g.pixel_step if i == last else others * g.pixel_row_step
-            at += p.q[i] * at_step[i]
-            at_step[i] *= -a.shift
+            step = g.pixel_step if i == last else others * g.pixel_row_step
+            at += (p.q[i] - j * a.shift) * step
+            # One tap may be any distance from the next.
+            at_step[i] = -a.shift * step if count[i] > 1 else 0
             others *= 1 if i == last else a.n_in
         elif i == last:
             at_step[i] = -slot_step
-            at += (p.q[i] - p.row_lo + a.max_taps - 1) * slot_step
+            at += (p.q[i] - p.row_lo + a.max_taps - 1 - j) * slot_step
         else:
             at_step[i] = others * combination_step
+            at += j * at_step[i]
             others *= a.max_taps
         tap += j * tap_step[i]
-        at += j * at_step[i]
     if g.by_batch:
         c.tap_rows[0] = c.relaid + (at + p.group * others * g.pixel_row_step) * g.size
     else:

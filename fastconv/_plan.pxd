@@ -22,7 +22,7 @@ cdef struct Geometry:
     bint by_channel                  # channels are the neighbours in the result: store by them
     bint woven                       # ... all of them, and all phases of the lane axis: whole runs
     double y_bytes                   # of the result
-    bint streamed                    # it is larger than the caches: store past them
+    bint streamed                    # it is stored past the caches
     bint fetched                     # its lines are fetched before they are stored to
     bint stencil                     # sums so short that they are stored from where they are made,
     int weave                        # ... how its lane phases are woven,

@@ -39,6 +39,7 @@ class Plan:
     by_panel: bool
     joined: bool
     short_rows: bool
+    streamed: bool
     fetched: bool
     stencil: str | None
     shared: bool

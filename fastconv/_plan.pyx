@@ -479,6 +479,11 @@ cdef class Plan:
         return short_rows(&self.g)
 
     @property
+    def streamed(self):
+        """Whether the result is stored past the caches."""
+        return self.g.streamed
+
+    @property
     def fetched(self):
         """Whether lines of the result are fetched before they are stored to."""
         return self.g.fetched

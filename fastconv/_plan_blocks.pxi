@@ -164,7 +164,7 @@ cdef void cut_rows(Geometry* g, const Cut* cut) noexcept:
     # Short rows may leave the last vector of each half empty: run on into the next row then.
     g.flat = (
         not g.by_batch and not g.stencil
-        and runs_on(g, cut.lanes, cut.rows, longest_run(g)) and g.n_lane_blocks == 1
+        and runs_on(g, cut.lanes, cut.rows, run_on_limit(g)) and g.n_lane_blocks == 1
         and better_flat(g, cut.lanes, cut.rows, min(cut.rows, 4))
     )
     if rows.shift == 1 and g.depth_block >= g.c_in and not g.by_batch:
@@ -261,7 +261,7 @@ cdef void cut_channels(Geometry* g, const Cut* cut) noexcept:
     if g.channel_block > 8:
         g.channel_block = g.channel_block // 8 * 8
     if g.group_block > 1:
-        g.channel_block = g.c_out
+        g.channel_block = max(g.c_out, 1)
     elif g.flat and short_rows(g):
         lanes = round_up(g.row_block * g.row_pitch, g.vector)
         shares = ALL_ROWS_BYTES // (sources * lanes * g.size)
@@ -344,6 +344,8 @@ cdef void cut_pixels(Geometry* g, Py_ssize_t workers) noexcept:
     cdef Py_ssize_t pixels = max(pixel_axis(g).n_out, 1), wanted, i
     wanted = 1 if workers == 1 else TASKS_PER_WORKER * workers
     g.gathered = g.strung = g.flat = g.by_panel = g.tiled = g.woven = g.stencil = False
+    # Pixels that are less than a line are written in parts anyhow.
+    g.streamed = g.y_bytes >= LARGE_RESULT and g.groups * g.c_out * g.size >= LINE
     g.products = 0
     g.gaps = not covers(pixel_axis(g))
     g.row_block = max(1, images * rows // wanted)

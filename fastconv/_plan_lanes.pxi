@@ -68,7 +68,7 @@ cdef bint is_one_run(const Geometry* g) noexcept:
     )
 
 
-cdef Py_ssize_t longest_run(const Geometry* g) noexcept:
+cdef Py_ssize_t run_on_limit(const Geometry* g) noexcept:
     """Vectors of lanes from which on they do not run on from row to row."""
     # Longer rows would lose more than they gain where they could not lie tile by tile.
     return RUN_ON_LONG if loses_in_pairs(g) and is_one_run(g) else RUN_ON
@@ -126,7 +126,8 @@ cdef double rows_stored(const Geometry* g) noexcept:
 cdef double rows_cost(const Geometry* g, Py_ssize_t most) noexcept:
     """What lanes along rows cost for one channel of x, in multiply-adds, if arrays are contiguous.
 
-    The last axis has its products with zeros beyond the ends if rows run on, the others have none.
+    Rows run on if they have fewer vectors than `most`. The last axis has its products with zeros
+    beyond the ends then, the others have none.
     """
     cdef const Axis* a = &g.lane
     cdef const Axis* rows = &g.outer[g.n_outer - 1]
@@ -236,7 +237,7 @@ cdef bint batch_is_better(
         const Geometry* g, const Axis* axes, Py_ssize_t d, Py_ssize_t images,
         bint shared) noexcept:
     """Whether lanes along the batch cost less than along rows, in the layout there is."""
-    cdef double numbers = numbers_of(g, axes, d), rows = rows_cost(g, longest_run(g)), far = 0
+    cdef double numbers = numbers_of(g, axes, d), rows = rows_cost(g, run_on_limit(g)), far = 0
     cdef double relay = RELAY_SHARED if shared else RELAY
     if numbers * images * g.groups * g.c_in * g.size >= RELAY_BYTES:
         relay = RELAY_FAR

@@ -26,6 +26,12 @@ cdef double cost_apart(const Geometry* g, Py_ssize_t lanes, Py_ssize_t most) noe
     return max(0.0, other * round_up(lanes, g.vector) / lanes - 1)
 
 
+cdef Py_ssize_t stencil_lanes(const Geometry* g, bint parted) noexcept:
+    """Lanes of a row of a stencil: two phases that are `parted` begin where the window does."""
+    cdef Py_ssize_t lanes = g.lane.q_hi - g.lane.q_lo
+    return min(lanes, ceil_div(g.lane.n_out, 2)) if parted else lanes
+
+
 cdef bint stays_one(const Geometry* g) noexcept:
     """Whether rows of one phase are worth it: short vectors need tiles with more lanes."""
     return half_lines(g) or g.c_out <= FEW_CHANNELS
@@ -42,19 +48,24 @@ cdef Py_ssize_t stencil_gain(const Geometry* g) noexcept:
     return UNEVEN_GAIN if g.groups == 1 or 2 * g.c_out > g.height else 2 * UNEVEN_GAIN
 
 
-cdef bint short_apart(const Geometry* g) noexcept:
-    """Whether sums of phases that are not joined are a stencil, whatever the batch and the layout.
+cdef bint begins_between(const Geometry* g) noexcept:
+    """Whether the window begins between two even phases of the lane axis."""
+    return not uneven(&g.lane) and g.lane.stride == 2 and g.lane.crop > 0 and g.lane.crop % 2 != 0
 
-    That takes less than joining them, or where registers are few if channels are as well.
+
+cdef bint short_apart(const Geometry* g) noexcept:
+    """Whether sums of phases that are not joined are a stencil, with channels first.
+
+    That takes less than joining them, or where registers are few if channels are as well. It is
+    the same for any batch and layout, since it decides the order of a sum.
     """
     cdef const Axis* a = &g.lane
-    cdef Py_ssize_t lanes = a.q_hi - a.q_lo, products = longest_sum(g)
-    if uneven(a):
-        lanes = min(lanes, ceil_div(a.n_out, 2))
+    cdef Py_ssize_t lanes = stencil_lanes(g, uneven(a)), products = longest_sum(g)
     return (
         g.compute < N_FLOATS and g.components == 1 and g.element == g.size
         and (a.stride == 2 or not uneven(a) and (a.stride == 4 or a.stride == 1 and stays_one(g)))
         and (g.height == MANY_ROWS or g.c_out <= FEW_CHANNELS)
+        and (g.c_out > 1 or not begins_between(g))
         and a.stride <= g.height and products <= STENCIL_PRODUCTS and lanes > 0
         and products * cost_apart(g, lanes, RUN_ON) < stencil_gain(g)
     )
@@ -109,8 +120,7 @@ cdef bint parts_lanes(const Geometry* g) noexcept:
         g.lane.stride == 2 and not g.joined
         and (
             uneven(&g.lane)
-            or g.lane.crop > 0 and g.lane.crop % 2 != 0
-            and (g.height == MANY_ROWS or g.c_out <= FEW_CHANNELS)
+            or begins_between(g) and (g.height == MANY_ROWS or g.c_out <= FEW_CHANNELS)
         )
     )
 
@@ -173,13 +183,11 @@ cdef bint stencils(const Geometry* g) noexcept:
     is so large that caches have to take it while the next sums are made.
     """
     cdef const Axis* a = &g.lane
-    cdef Py_ssize_t products = longest_sum(g), lanes = a.q_hi - a.q_lo, most, i
+    cdef Py_ssize_t products = longest_sum(g), lanes = stencil_lanes(g, parts_lanes(g)), most, i
     for i in range(g.n_outer):
         # What joined phases have more is one tap of the first lane phase at most.
         if g.joined and (g.outer[i].kernel > 1 or longer_phases(a) != 1):
             return False
-    if parts_lanes(g):
-        lanes = min(lanes, ceil_div(a.n_out, 2))
     most = STREAMED_PRODUCTS if g.streamed else STENCIL_PRODUCTS
     if (
         not g.streamed and g.y_bytes >= LONG_RESULT
@@ -199,7 +207,7 @@ cdef bint stencils(const Geometry* g) noexcept:
         and a.stride <= g.height
         and (g.joined or parts_lanes(g) or not uneven(a))
         # Rows are not joined, and each may leave some of its lanes empty.
-        and products * cost_apart(g, lanes, longest_run(g)) < (
+        and products * cost_apart(g, lanes, run_on_limit(g)) < (
             LONG_GAIN if most > STENCIL_PRODUCTS else stencil_gain(g))
     )
 

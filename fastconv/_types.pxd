@@ -17,7 +17,7 @@ cdef enum:
     N_FLOATS = 2           # of the compute types, those with Winograd transforms
     N_TYPES = 11           # rows of _dtypes.TYPES
     LINE = 64              # bytes of a line of the cache
-    LARGE_RESULT = 5 << 22  # bytes of a result that no cache holds: streamed, its memory kept
+    LARGE_RESULT = 5 << 22  # bytes of a result that no cache holds: its memory is kept
     TASKS_PER_WORKER = 4    # of a large problem: a worker that is held up leaves some to others
     MAX_WOVEN = 256         # numbers of all phases and channels that are stored as one run
 

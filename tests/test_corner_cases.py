@@ -218,6 +218,15 @@ def test_empty_batch_channels_and_axes():
 
 
 # 15
+def test_no_output_channels_in_groups_with_large_dilation():
+    """Its plan is made before it is known that nothing is asked for."""
+    x, w = np.ones((1, 2, 3, 8), np.float32), np.ones((2, 0, 3, 3), np.float32)
+    for method in ("auto", "direct"):
+        y = conv_transpose(
+            x, w, groups=2, dilation=(5000, 1), padding=(5000, 0), method=method)
+        assert y.shape == (1, 0, 3, 10)
+
+
 def test_single_pixels_and_single_taps():
     for i, k, s in itertools.product((1, 3), (1, 4), (1, 2, 30)):
         x, w, bias = random_problem(i, kernel=(k,))

@@ -142,17 +142,26 @@ def test_joined_sums_do_not_depend_on_batch_layout_or_workers(isa):
 
 @pytest.mark.parametrize("workers", (1, 2))
 def test_short_sums_have_the_same_bits_in_any_batch_and_layout(workers, isa):
-    """Whether they are joined, or a stencil, is decided by the problem alone."""
+    """Whether they are joined is decided by the problem alone."""
     rng = np.random.default_rng(3)
-    for shape, w, options in (
-        ((7, 12, 60), (7, 1, 5, 5), {"stride": 2}),
-        ((8, 12, 60), (8, 1, 5, 5), {"stride": 2}),
-        ((7, 12, 50), (7, 3, 5, 5), {"stride": 2, "padding": 2}),
-        ((32, 14, 14), (32, 4, 5, 5), {"stride": 2, "padding": 2, "groups": 8}),
+    few = isa != "avx512"
+    for shape, w, options, is_joined in (
+        ((7, 12, 60), (7, 1, 5, 5), {"stride": 2}, False),
+        ((8, 12, 60), (8, 1, 5, 5), {"stride": 2}, True),
+        ((7, 12, 50), (7, 3, 5, 5), {"stride": 2, "padding": 2}, True),
+        ((7, 12, 64), (7, 3, 5, 5), {"stride": 2, "padding": 2}, few),
+        ((32, 14, 30), (32, 2, 5, 5), {"stride": 2, "padding": 2, "groups": 8}, False),
+        # The window begins between two even phases.
+        ((8, 12, 60), (8, 1, 5, 4), {"stride": 2, "padding": 1}, True),
+        ((8, 12, 63), (8, 1, 5, 4), {"stride": 2}, False),
         # No tap of a row overlaps another one.
-        ((16, 40, 20), (16, 2, 5, 1), {"stride": (2, 1)}),
-        ((16, 9, 24), (16, 1, 5, 2), {"stride": 2}),
+        ((16, 9, 24), (16, 1, 5, 2), {"stride": 2}, not few),
     ):
+        plan = _direct.contiguous_plan(
+            make_problem(
+                (20, *shape), w, options["stride"], options.get("padding", 0), 0, None, 1,
+                options.get("groups", 1), 1), np.dtype("float32"), workers)
+        assert plan.joined == is_joined
         x = rng.standard_normal((20, *shape)).astype(np.float32)
         w = rng.standard_normal(w).astype(np.float32)
         options = options | {"method": "direct", "workers": workers}
@@ -163,3 +172,16 @@ def test_short_sums_have_the_same_bits_in_any_batch_and_layout(workers, isa):
         assert np.moveaxis(y[0], -1, 0).tobytes() == wanted
         turned = np.swapaxes(np.swapaxes(x, 2, 3).copy(), 2, 3)
         assert fastconv.conv_transpose(turned, w, **options)[0].tobytes() == wanted
+
+
+def test_how_x_lies_does_not_decide_what_is_joined(isa):
+    """Rows of x with gaps between them run on less far, with AVX2."""
+    x, w, dtype = (1, 20, 6, 24, 68), (20, 1, 5, 1, 2), np.dtype("float32")
+    problem = make_problem(x, w, (2, 1, 2), 0, 0, None, 1, 1, 1)
+    plans = []
+    for width in (68, 70):
+        strides = np.empty((*x[:-1], width), np.float32)[..., :68].strides
+        y = np.empty(problem.shape, np.float32).strides
+        plans.append(_direct.make_plan(
+            problem, dtype, (strides, np.empty(w, np.float32).strides, y), 1))
+    assert plans[0].joined == plans[1].joined

@@ -22,7 +22,7 @@ from fastconv._problem import make_problem
 #: name: x of one image, w and arguments; two images of each are a large result.
 LAYERS = {
     # one to four neighbours along a row, with cut ends
-    "stride-1": ((1, 3, 300, 301), (3, 40, 3, 1), {"padding": (1, 0)}),
+    "stride-1": ((1, 3, 300, 301), (3, 40, 1, 1), {"padding": (1, 0)}),
     "stride-2": ((1, 8, 260, 261), (8, 14, 2, 2), {"stride": 2, "padding": (0, 1)}),
     "stride-3": ((1, 2, 210, 200), (2, 10, 3, 3), {"stride": 3}),
     "stride-4": ((1, 1, 300, 322), (1, 2, 5, 5), {"stride": 4, "padding": ((1, 2), (3, 1))}),
@@ -33,7 +33,11 @@ LAYERS = {
     "three-axes": ((1, 9, 20, 33, 32), (9, 22, 2, 2, 2), {"stride": 2}),
     # planes of short rows, whole tasks of them
     "planes": ((1, 5, 500, 14), (5, 70, 2, 2), {"stride": 2}),
-    "cut-planes": ((1, 3, 500, 15), (3, 50, 4, 4), {"stride": 2, "padding": ((1, 0), (0, 1))}),
+    "cut-planes": ((1, 3, 500, 15), (3, 50, 2, 2), {"stride": 2, "padding": ((1, 0), (0, 1))}),
+    # through the caches: rows that are parts of lines, sums of several taps
+    "parts": ((1, 3, 600, 15), (3, 50, 4, 4), {"stride": 2, "padding": ((1, 0), (0, 1))}),
+    "parts-one": ((1, 3, 300, 301), (3, 40, 3, 1), {"padding": (1, 0)}),
+    "parts-groups": ((1, 32, 150, 181), (32, 2, 3, 5), {"stride": 2, "groups": 16}),
     # straight from the registers: rows that begin with a line
     "lines": ((1, 66, 250, 80), (66, 33, 2, 2), {"stride": 2}),
     "lines-four": ((1, 20, 80, 80), (20, 26, 8, 8), {"stride": 4, "padding": ((2, 1), (4, 0))}),
@@ -107,11 +111,37 @@ def test_lines_leave_the_registers(name, isa):
     assert (way is not None) == (height == 8 or short and vector == 8)
 
 
+def test_what_goes_past_the_caches(isa):
+    """All but short sums of several taps whose rows are parts of lines, and small pixels."""
+    def streamed(name, channels="first"):
+        shape, w_shape, arguments = LAYERS[name]
+        options = {"stride": 1, "padding": 0, "groups": 1, **arguments}
+        shape = (4, *shape[1:])
+        if channels == "last":
+            shape = (shape[0], *shape[2:], shape[1])
+        problem = make_problem(
+            shape, w_shape, options["stride"], options["padding"], 0, None, 1,
+            options["groups"], 1 if channels == "first" else -1)
+        return _direct.contiguous_plan(problem, np.dtype("float32"), 2).streamed
+
+    many = _isa.tiles[0][1] == 8
+    for name in ("stride-1", "stride-2", "stride-3", "planes", "cut-planes", "one-axis", "lines",
+                 "lines-parted", "lines-groups", "winograd"):
+        assert streamed(name)
+    for name in ("parts", "parts-one"):
+        assert streamed(name) != many
+    for name in ("parts-groups", "colours", "depthwise", "three", "four-of-four"):
+        assert not streamed(name)
+    assert streamed("pixels", "last")
+    # Pixels of 16 bytes, where these fill vectors.
+    assert streamed("four-of-four", "last") == (_isa.tiles[0] != (4, 4))
+
+
 @pytest.mark.parametrize("offset", (0, 4, 20, 60))
 @pytest.mark.parametrize(("name", "channel_axis"), [
     *((name, 1) for name in (
         "stride-2", "stride-3", "winograd", "lines", "lines-four", "lines-parted",
-        "lines-beyond")),
+        "lines-beyond", "parts", "parts-one")),
     *((name, -1) for name in (
         "three", "three-rows", "two", "four-of-four", "pixels", "pixels-apart")),
 ])
