@@ -108,6 +108,18 @@ cdef inline Py_ssize_t tap_axis(const Geometry* g, Py_ssize_t number) noexcept n
     return i - 1 if i <= g.inner else i
 
 
+cdef inline Py_ssize_t repeat_taps(
+        const Call* c, Py_ssize_t total, Py_ssize_t count, Py_ssize_t tap_step,
+        Py_ssize_t row_step) noexcept nogil:
+    """Add an axis with so many taps to a list: those of its first one are there; how many now."""
+    cdef Py_ssize_t j, n
+    for j in range(1, count):
+        for n in range(total):
+            c.taps[j * total + n] = c.taps[n] + j * tap_step
+            c.tap_rows[j * total + n] = <const char*> c.tap_rows[n] + j * row_step
+    return total * count
+
+
 cdef bint list_taps(const Call* c, Place* p) noexcept nogil:
     """Enter the set and list its outer taps inside of the input; whether it has any result here."""
     cdef const Geometry* g = c.g
@@ -115,7 +127,7 @@ cdef bint list_taps(const Call* c, Place* p) noexcept nogil:
     cdef Py_ssize_t last = g.n_outer - 1
     cdef Py_ssize_t slot_step = g.slot_step
     cdef Py_ssize_t combination_step = g.row_slots * slot_step
-    cdef Py_ssize_t i, low, high, n, j, m, step, tap = 0, at = 0, total = 1
+    cdef Py_ssize_t i, low, high, n, j, step, tap = 0, at = 0, total = 1
     cdef Py_ssize_t taps = 1, others = 1
     cdef Py_ssize_t count[MAX_AXES]      # taps of an axis inside of the input,
     cdef Py_ssize_t tap_step[MAX_AXES]   # and from one to the next in a panel
@@ -159,15 +171,9 @@ cdef bint list_taps(const Call* c, Place* p) noexcept nogil:
     else:
         c.tap_rows[0] = c.rows + at * g.size
     c.taps[0] = tap
-    # Those of each further axis are the ones before, some steps on.
     for n in range(g.n_outer):
         i = tap_axis(g, n)
-        for j in range(1, count[i]):
-            for m in range(total):
-                c.taps[j * total + m] = c.taps[m] + j * tap_step[i]
-                c.tap_rows[j * total + m] = (
-                    <const char*> c.tap_rows[m] + j * at_step[i] * g.size)
-        total *= count[i]
+        total = repeat_taps(c, total, count[i], tap_step[i], at_step[i] * g.size)
     p.n_rows = total
     return True
 

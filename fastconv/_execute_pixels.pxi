@@ -83,31 +83,27 @@ cdef Py_ssize_t list_outer_taps(
     """
     cdef const Geometry* g = c.g
     cdef const Axis* a
-    cdef Py_ssize_t low[MAX_AXES]
-    cdef Py_ssize_t high[MAX_AXES]
-    cdef Py_ssize_t q[MAX_AXES]
-    cdef Py_ssize_t phase[MAX_AXES]
-    cdef Py_ssize_t i, j, n, rest, tap, step, total = 1
+    cdef Py_ssize_t low, high, q, phase, i, total = 1
+    cdef Py_ssize_t count[MAX_AXES]      # taps of an axis,
+    cdef Py_ssize_t tap_step[MAX_AXES]   # and from one to the next in the kernel
+    cdef Py_ssize_t row_step[MAX_AXES]   # and in x
+    c.taps[0] = 0
+    c.tap_rows[0] = x
     for i in range(n_axes - 1, -1, -1):
         a = &g.outer[i]
-        if not enter_position(a, row % a.n_out, &q[i], &phase[i]):
+        if not enter_position(a, row % a.n_out, &q, &phase):
             return 0
         row //= a.n_out
-        taps_inside(a, q[i], phase[i], &low[i], &high[i])
-        total *= high[i] - low[i]
-    for n in range(total):
-        rest = n
-        tap = 0
-        step = kernel
-        c.tap_rows[n] = x
-        for i in range(n_axes - 1, -1, -1):
-            a = &g.outer[i]
-            j = low[i] + rest % (high[i] - low[i])
-            rest //= high[i] - low[i]
-            tap += (phase[i] + j * a.period) * step
-            step *= a.kernel
-            c.tap_rows[n] = <const char*> c.tap_rows[n] + (q[i] - j * a.shift) * a.x_step
-        c.taps[n] = tap
+        taps_inside(a, q, phase, &low, &high)
+        count[i] = high - low
+        c.taps[0] += (phase + low * a.period) * kernel
+        c.tap_rows[0] = <const char*> c.tap_rows[0] + (q - low * a.shift) * a.x_step
+        tap_step[i] = a.period * kernel
+        # One tap may be any distance from the next.
+        row_step[i] = -a.shift * a.x_step if count[i] > 1 else 0
+        kernel *= a.kernel
+    for i in range(n_axes - 1, -1, -1):
+        total = repeat_taps(c, total, count[i], tap_step[i], row_step[i])
     return total
 
 

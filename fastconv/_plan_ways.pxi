@@ -37,6 +37,20 @@ cdef bint stays_one(const Geometry* g) noexcept:
     return half_lines(g) or g.c_out <= FEW_CHANNELS
 
 
+cdef inline bint plain_floats(const Geometry* g) noexcept:
+    """Whether numbers are computed with as they are stored, each by itself."""
+    return g.compute < N_FLOATS and g.components == 1 and g.element == g.size
+
+
+cdef bint stencil_takes(const Geometry* g) noexcept:
+    """Whether a stencil has kernels for such numbers and phases of the lane axis."""
+    cdef Py_ssize_t stride = g.lane.stride
+    return (
+        plain_floats(g) and (stride == 2 or stride == 4 or stride == 1 and stays_one(g))
+        and stride <= g.height
+    )
+
+
 cdef Py_ssize_t stencil_gain(const Geometry* g) noexcept:
     """How many products of empty lanes cost as much as accumulators between.
 
@@ -62,11 +76,10 @@ cdef bint short_apart(const Geometry* g) noexcept:
     cdef const Axis* a = &g.lane
     cdef Py_ssize_t lanes = stencil_lanes(g, uneven(a)), products = longest_sum(g)
     return (
-        g.compute < N_FLOATS and g.components == 1 and g.element == g.size
-        and (a.stride == 2 or not uneven(a) and (a.stride == 4 or a.stride == 1 and stays_one(g)))
+        stencil_takes(g) and (a.stride == 2 or not uneven(a))
         and (g.height == MANY_ROWS or g.c_out <= FEW_CHANNELS)
         and (g.c_out > 1 or not begins_between(g))
-        and a.stride <= g.height and products <= STENCIL_PRODUCTS and lanes > 0
+        and products <= STENCIL_PRODUCTS and lanes > 0
         and products * cost_apart(g, lanes, RUN_ON) < stencil_gain(g)
     )
 
@@ -197,14 +210,11 @@ cdef bint stencils(const Geometry* g) noexcept:
     return (
         not g.by_batch and lanes > 0
         and (g.interleaved and a.y_step == g.element or weaves_channels(g))
-        and g.compute < N_FLOATS and g.components == 1 and g.element == g.size
-        and g.c_out > 0 and 0 < g.c_in <= g.depth_block
+        and stencil_takes(g) and g.c_out > 0 and 0 < g.c_in <= g.depth_block
         and products <= most
         # Rows of channels that are neighbours are held at once.
         and (g.interleaved or products * g.groups <= STREAMED_PRODUCTS)
         and (not g.streamed or streams(g, products))
-        and (a.stride == 2 or a.stride == 4 or a.stride == 1 and stays_one(g))
-        and a.stride <= g.height
         and (g.joined or parts_lanes(g) or not uneven(a))
         # Rows are not joined, and each may leave some of its lanes empty.
         and products * cost_apart(g, lanes, run_on_limit(g)) < (
@@ -249,8 +259,7 @@ cdef bint goes_by_pixels(const Geometry* g) noexcept:
     cdef const Axis* a = pixel_axis(g)
     cdef Py_ssize_t inside = a.n_in - a.span
     if not (
-        g.x_channel == g.element and g.y_channel == g.element
-        and g.compute < N_FLOATS and g.components == 1 and g.element == g.size
+        g.x_channel == g.element and g.y_channel == g.element and plain_floats(g)
     ):
         return False
     if one_channel(g):

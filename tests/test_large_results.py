@@ -97,15 +97,21 @@ def test_same_numbers_as_small_results(name, channel_axis, isa):
             assert np.array_equal(y[i], parts[i % 2][0])
 
 
+def plan_of(name, channel_axis=1):
+    """The plan of four images of a layer, for two workers."""
+    (_, channels, *spatial), w_shape, arguments = LAYERS[name]
+    options = {"stride": 1, "padding": 0, "groups": 1, **arguments}
+    shape = (4, channels, *spatial) if channel_axis == 1 else (4, *spatial, channels)
+    problem = make_problem(
+        shape, w_shape, options["stride"], options["padding"], 0, None, 1, options["groups"],
+        channel_axis)
+    return _direct.contiguous_plan(problem, np.dtype("float32"), 2)
+
+
 @pytest.mark.parametrize("name", [name for name in LAYERS if name.startswith("lines")])
 def test_lines_leave_the_registers(name, isa):
     """Where there are many of them, or sums are short and a line is two vectors."""
-    shape, w_shape, arguments = LAYERS[name]
-    options = {"padding": 0, "groups": 1, **arguments}
-    problem = make_problem(
-        (4, *shape[1:]), w_shape, options["stride"], options["padding"], 0, None, 1,
-        options["groups"], 1)
-    way = _direct.contiguous_plan(problem, np.dtype("float32"), 2).stencil
+    way = plan_of(name).stencil
     vector, height = _isa.tiles[0]
     short = name in ("lines-groups", "lines-beyond")
     assert (way is not None) == (height == 8 or short and vector == 8)
@@ -113,28 +119,17 @@ def test_lines_leave_the_registers(name, isa):
 
 def test_what_goes_past_the_caches(isa):
     """All but short sums of several taps whose rows are parts of lines, and small pixels."""
-    def streamed(name, channels="first"):
-        shape, w_shape, arguments = LAYERS[name]
-        options = {"stride": 1, "padding": 0, "groups": 1, **arguments}
-        shape = (4, *shape[1:])
-        if channels == "last":
-            shape = (shape[0], *shape[2:], shape[1])
-        problem = make_problem(
-            shape, w_shape, options["stride"], options["padding"], 0, None, 1,
-            options["groups"], 1 if channels == "first" else -1)
-        return _direct.contiguous_plan(problem, np.dtype("float32"), 2).streamed
-
     many = _isa.tiles[0][1] == 8
     for name in ("stride-1", "stride-2", "stride-3", "planes", "cut-planes", "one-axis", "lines",
                  "lines-parted", "lines-groups", "winograd"):
-        assert streamed(name)
+        assert plan_of(name).streamed
     for name in ("parts", "parts-one"):
-        assert streamed(name) != many
+        assert plan_of(name).streamed != many
     for name in ("parts-groups", "colours", "depthwise", "three", "four-of-four"):
-        assert not streamed(name)
-    assert streamed("pixels", "last")
+        assert not plan_of(name).streamed
+    assert plan_of("pixels", -1).streamed
     # Pixels of 16 bytes, where these fill vectors.
-    assert streamed("four-of-four", "last") == (_isa.tiles[0] != (4, 4))
+    assert plan_of("four-of-four", -1).streamed == (_isa.tiles[0] != (4, 4))
 
 
 @pytest.mark.parametrize("offset", (0, 4, 20, 60))

@@ -207,7 +207,7 @@ def test_one_phase_of_short_sums():
             assert woven == ("even" if tile != BASELINE or c_out <= 2 else None)
     # The phases of other axes are rows as well.
     assert stencil(x, (4, 2, 4, 3), stride=(2, 1), padding=(0, 1)) == "even"
-    # A streamed result begins its rows with a line; what does not, and has several taps, is none.
+    # A streamed result begins its rows with a line, or has one tap: others are not streamed.
     large = (1, 4, 200, 8192)
     assert stencil(large, (4, 4, 3, 3), stride=1, padding=1) == "even"
     assert stencil(large, (4, 4, 3, 3), stride=1) == "even"
