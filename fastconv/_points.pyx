@@ -11,6 +11,7 @@ where they would not fit into the promised scratch at once.
 import math
 
 from cython.parallel cimport parallel, threadid
+from libc.math cimport INFINITY
 from libc.string cimport memset
 
 from fastconv._arith cimport best_shares, ceil_div, clip, round_up
@@ -20,8 +21,8 @@ from fastconv._stream cimport stream_fence
 from fastconv._team cimport Share, deal_tasks, take_task, team_barrier
 from fastconv._types cimport (
     F11, F22, F23, F32, LARGE_RESULT, LINE, QUAD, TASKS_PER_WORKER, Axis, KernelTable, Load,
-    Panel, Run, Scheme, Store, class_first, class_size, largest_class, log2_height, one_row,
-    panel_height, panel_of, tile_vectors,
+    Panel, Run, Scheme, Store, log2_height, longer_phases, one_row, panel_height, panel_of, phase_taps,
+    tile_vectors,
 )
 
 cdef enum:
@@ -29,6 +30,8 @@ cdef enum:
     ROWS = 64                 # rows, of output channels and phases, whose points are kept
     MOST_OUTPUTS = 3          # of a tile along an axis
     MAX_PHASES = 64
+    MAX_BANDS = 3
+    MAX_SIDES = 4
     PACK_CHANNELS = 64        # input channels that one packing task takes
     LEAST_LANES = 64          # bytes of lanes that every instruction set can do with
     WINDOW_BYTES = 5 << 19    # transformed windows of a task
@@ -42,13 +45,25 @@ cdef enum:
 
 cdef Py_ssize_t LARGEST = 1 << 60
 
-# One axis, and how its phases are computed.
+# Phases of an axis that follow each other, have equally many taps and read the same windows.
+cdef struct Band:
+    Py_ssize_t first, size, taps
+    bint late
+
+
+# One axis, and how its phases are computed. Where the window of the result begins between two
+# phases they may be counted from the first one inside; those before it follow, a period later,
+# and are late: their windows begin with the next input.
 cdef struct Side:
     Axis axis
     Scheme scheme
     Py_ssize_t points
     Py_ssize_t outputs               # of a tile, along its subgrid
     Py_ssize_t tiles                 # of one of the `shift` subgrids
+    Py_ssize_t turn                  # the phase that is counted as the first
+    Py_ssize_t sets                  # of windows: two where there are late phases
+    Band[MAX_BANDS] bands
+    Py_ssize_t n_bands
 
 
 cdef struct Call:
@@ -66,7 +81,7 @@ cdef struct Call:
     char* y
     char* packed                     # transformed weights of one block of units
     bint sharing                     # all windows are transformed once, before the tasks
-    char* shared                     # [task's columns] of them
+    char* shared                     # [set of rows][task's columns] of them
     bint streamed                    # the result is larger than the caches: stored past them
     bint by_channel                  # channels are the neighbours in the result
     bint by_batch                    # lanes of a column are images, of x laid out anew
@@ -79,15 +94,16 @@ cdef struct Call:
     Py_ssize_t column_lanes          # each with a lane for every subgrid, or every image
     Py_ssize_t woven                 # outputs of a line that are woven in the results, or 1
     Py_ssize_t columns_unit, column_units, lane_blocks
+    Py_ssize_t parts                 # of a block's results: lane_blocks of each set of rows
     Py_ssize_t channels              # output channels of a unit
     Py_ssize_t units                 # of one group
     Py_ssize_t unit_numbers          # transformed weights of a unit
     Py_ssize_t block_units, blocks   # units whose weights are transformed at a time
-    Py_ssize_t shares                # tasks that share the units of a block
+    Py_ssize_t shares                # tasks that share the units of a block and part
     bint by_unit                     # tasks with the same units follow each other, not lanes
     # the parts of a worker's scratch, in bytes
     Py_ssize_t windows_bytes, input_bytes, products_bytes, half_bytes, results_bytes, list_bytes
-    char* windows                    # [point][input channel][lane]
+    char* windows                    # [set of columns][point][input channel][lane]
     char* input                      # [row][channel][part][column], then points instead of rows
     char* products                   # [point][row][lane], or a unit's weights, see `bring_taps`
     char* half                       # [output of rows][point of columns][row][lane]
@@ -95,25 +111,36 @@ cdef struct Call:
     const void** sources
 
 
-# Which phases of a unit have equally many taps on both axes.
+# The phases of a unit in a band of either axis.
 cdef struct Class:
-    Py_ssize_t first_row, size_row, taps_row
-    Py_ssize_t first_col, size_col, taps_col
+    Band row, col
     bint short_row, short_col
     Py_ssize_t rows                  # of a unit: (phase of rows, phase of columns, channel)
     Py_ssize_t points
 
 
+cdef inline Py_ssize_t counted_phase(const Side* side, Py_ssize_t tap) noexcept nogil:
+    """The phase of a tap, as phases are counted."""
+    cdef Py_ssize_t phase = tap % side.axis.period - side.turn
+    return phase if phase >= 0 else phase + side.axis.n_phases
+
+
+cdef inline Py_ssize_t band_of(const Side* side, Py_ssize_t phase) noexcept nogil:
+    """The band that a phase is in."""
+    cdef Py_ssize_t number = side.n_bands - 1
+    while phase < side.bands[number].first:
+        number -= 1
+    return number
+
+
 cdef inline Class class_of(const Call* c, Py_ssize_t number, Py_ssize_t channels) noexcept nogil:
     """Class `number` of a unit of so many output channels."""
-    cdef const Axis* a = &c.rows.axis
-    cdef const Axis* b = &c.cols.axis
     cdef Class k
-    cdef Py_ssize_t row = number // b.n_classes, col = number % b.n_classes
-    k.first_row, k.size_row, k.taps_row = class_first(a, row), class_size(a, row), a.max_taps - row
-    k.first_col, k.size_col, k.taps_col = class_first(b, col), class_size(b, col), b.max_taps - col
-    k.short_row, k.short_col = row == 1, col == 1
-    k.rows = channels * k.size_row * k.size_col
+    k.row = c.rows.bands[number // c.cols.n_bands]
+    k.col = c.cols.bands[number % c.cols.n_bands]
+    k.short_row = k.row.taps < c.rows.axis.max_taps
+    k.short_col = k.col.taps < c.cols.axis.max_taps
+    k.rows = channels * k.row.size * k.col.size
     k.points = (c.rows.points - k.short_row) * (c.cols.points - k.short_col)
     return k
 
@@ -123,10 +150,14 @@ cdef inline Py_ssize_t point_numbers(const Call* c, const Class* k) noexcept nog
     return k.rows * c.c_in + PAD // c.size
 
 
+cdef inline Py_ssize_t classes_of(const Call* c) noexcept nogil:
+    return c.rows.n_bands * c.cols.n_bands
+
+
 cdef Py_ssize_t numbers_of_unit(const Call* c, Py_ssize_t channels) noexcept:
     cdef Py_ssize_t number, total = 0
     cdef Class k
-    for number in range(c.rows.axis.n_classes * c.cols.axis.n_classes):
+    for number in range(classes_of(c)):
         k = class_of(c, number, channels)
         total += k.points * point_numbers(c, &k)
     return total
@@ -199,8 +230,7 @@ cdef class Points:
             if not covers(&side.axis):
                 raise OverflowError(
                     f"there are gaps between the phases on spatial axis {i}, or outside of them")
-        choose_scheme(&c.rows)
-        choose_scheme(&c.cols)
+        choose_schemes(c)
         if c.rows.points * c.cols.points == 1:
             raise OverflowError("no axis has a phase of 2 or 3 taps")
         if c.cols.axis.shift * c.size > LEAST_LANES:
@@ -215,7 +245,7 @@ cdef class Points:
         c.outputs = c.rows.outputs * c.cols.outputs
         if c.c_in == 0:
             raise OverflowError("there are no input channels")
-        if c.c_in > WINDOW_BYTES // (c.points * LEAST_LANES):
+        if c.c_in > WINDOW_BYTES // (c.cols.sets * c.points * LEAST_LANES):
             raise OverflowError(f"windows of {c.c_in} input channels do not fit into the scratch")
         most = max(weights, PACKED_BYTES) // c.size
         if numbers_of_unit(c, 1) > most:
@@ -228,7 +258,8 @@ cdef class Points:
         c.columns = c.image_blocks * c.lines * c.cols.tiles
         c.woven = c.cols.outputs if c.cols.axis.shift > 1 else 1
         vectors = VECTORS
-        while vectors > 1 and c.points * c.c_in * vectors * vector * c.size > WINDOW_BYTES:
+        i = c.cols.sets * c.points * c.c_in * vector * c.size
+        while vectors > 1 and i * vectors > WINDOW_BYTES:
             vectors -= 1
         # A unit of them fills vectors, or a task, where none does.
         lanes = vector if vector % c.column_lanes == 0 else vectors * vector
@@ -236,12 +267,13 @@ cdef class Points:
         lanes = round_up(c.columns_unit * c.column_lanes, vector)
         c.column_units = ceil_div(c.columns, c.columns_unit)
         c.lane_blocks = max(1, ceil_div(c.column_units, max(1, vectors * vector // lanes)))
+        c.parts = c.lane_blocks * c.rows.sets
 
         # Units: output channels whose rows fill the tiles and whose points stay in the cache.
-        i = largest_class(&c.rows.axis) * largest_class(&c.cols.axis)
+        i = largest_band(&c.rows) * largest_band(&c.cols)
         c.channels = min(max(8, ROWS // i), max(c.c_out, 1))
         # Many workers share out smaller units.
-        wanted = ceil_div(TASKS_PER_WORKER * workers, c.lane_blocks) if workers > 1 else 1
+        wanted = ceil_div(TASKS_PER_WORKER * workers, c.parts) if workers > 1 else 1
         while c.channels > 8 and ceil_div(c.c_out, c.channels) < wanted:
             c.channels = round_up(ceil_div(c.channels, 2), 8)
         while True:
@@ -258,15 +290,15 @@ cdef class Points:
             lay_out(c)
         c.units = ceil_div(c.c_out, c.channels)
         # What may be held: as much as w and x, and the scratch of each worker that has a task.
-        workers = max(1, min(workers, c.lane_blocks * c.units))
+        workers = max(1, min(workers, c.parts * c.units))
         if not c.by_batch:
             weights += samples
         while True:
             cut(c, weights, most * c.size, workers)
-            if workers <= c.lane_blocks * c.shares:
+            if workers <= c.parts * c.shares:
                 break
             # Those that find no task hold nothing.
-            workers = c.lane_blocks * c.shares
+            workers = c.parts * c.shares
         self.workers = workers
 
     @property
@@ -277,7 +309,7 @@ cdef class Points:
     @property
     def tasks(self):
         """Pieces that workers take one by one, of each block of weights."""
-        return self.c.lane_blocks * self.c.shares
+        return self.c.parts * self.c.shares
 
     @property
     def by_unit(self):
@@ -288,6 +320,11 @@ cdef class Points:
     def phases(self):
         """Number of phases."""
         return self.c.phases
+
+    @property
+    def sets(self):
+        """Sets of windows of either axis: two where phases are counted from the window's first."""
+        return self.c.rows.sets, self.c.cols.sets
 
     @property
     def tile(self):
@@ -308,7 +345,7 @@ cdef class Points:
     @property
     def shared_bytes(self):
         """Bytes of the transformed windows that all tasks share."""
-        return self.c.lane_blocks * self.c.windows_bytes if self.c.sharing else 0
+        return self.c.parts * self.c.windows_bytes if self.c.sharing else 0
 
     @property
     def relaid_bytes(self):

@@ -1,35 +1,90 @@
 # Tiles of either axis, sizes of scratch, and how work is cut for workers. Part of _points.pyx.
 
-cdef Py_ssize_t scheme_products(const Axis* a, Py_ssize_t points, Py_ssize_t outputs) noexcept:
-    """Products along an axis, of all phases."""
-    cdef Py_ssize_t longer = class_size(a, 0)
-    cdef Py_ssize_t tiles = ceil_div(ceil_div(a.q_hi - a.q_lo, a.shift), outputs)
-    return tiles * (points * longer + (points - 1) * (a.n_phases - longer))
+cdef void set_bands(Side* side) noexcept:
+    """The bands of an axis whose phases are counted from `turn`."""
+    cdef const Axis* a = &side.axis
+    cdef Band* band
+    cdef Py_ssize_t at = 0, longer = longer_phases(a), phase, end
+    side.n_bands = 0
+    while at < a.n_phases:
+        band = &side.bands[side.n_bands]
+        band.first = at
+        band.late = at >= a.n_phases - side.turn
+        phase = at + side.turn - band.late * a.n_phases
+        band.taps = phase_taps(a, phase)
+        end = longer if phase < longer else a.n_phases
+        band.size = (min(end, side.turn) if band.late else end) - phase
+        at += band.size
+        side.n_bands += 1
 
 
-cdef void choose_scheme(Side* side) noexcept:
-    """The scheme of fewest products."""
+cdef inline Py_ssize_t largest_band(const Side* side) noexcept nogil:
+    """How many phases the largest band has, which need not be the one with most taps."""
+    cdef Py_ssize_t number, size = 0
+    for number in range(side.n_bands):
+        size = max(size, side.bands[number].size)
+    return size
+
+
+cdef Side side_of(
+        const Axis* axis, Scheme scheme, Py_ssize_t points, Py_ssize_t outputs,
+        Py_ssize_t turn) noexcept:
+    """An axis with a scheme, phases counted from `turn`."""
+    cdef Side side
     cdef Axis* a = &side.axis
-    side.scheme, side.points, side.outputs = F11, 1, 1
-    if a.max_taps == 3:
-        side.scheme, side.points, side.outputs = F23, 4, 2
-    elif a.max_taps == 2:
-        side.scheme, side.points, side.outputs = F22, 3, 2
-        if scheme_products(a, 4, 3) < scheme_products(a, 3, 2):
-            side.scheme, side.points, side.outputs = F32, 4, 3
-    side.tiles = ceil_div(ceil_div(a.q_hi - a.q_lo, a.shift), side.outputs)
+    side.axis = axis[0]
+    side.scheme, side.points, side.outputs = scheme, points, outputs
+    side.turn, side.sets = turn, 2 if turn else 1
+    if turn:
+        a.crop -= turn
+        a.q_lo = a.crop // a.stride
+        a.q_hi = a.q_lo + ceil_div(a.n_out, a.stride)
+    side.tiles = ceil_div(ceil_div(a.q_hi - a.q_lo, a.shift), outputs)
+    set_bands(&side)
+    return side
+
+
+cdef Py_ssize_t list_sides(const Axis* axis, Side* sides) noexcept:
+    """The ways to compute the phases of an axis; how many."""
+    cdef Py_ssize_t n = 0, turn = axis.crop % axis.stride, i
+    if axis.max_taps == 1:
+        sides[0] = side_of(axis, F11, 1, 1, 0)
+        return 1
+    for i in range(2 if turn else 1):
+        if axis.max_taps == 3:
+            sides[n] = side_of(axis, F23, 4, 2, i * turn)
+        else:
+            sides[n] = side_of(axis, F22, 3, 2, i * turn)
+            n += 1
+            sides[n] = side_of(axis, F32, 4, 3, i * turn)
+        n += 1
+    return n
+
+
+cdef void choose_schemes(Call* c) noexcept:
+    """The schemes of least work; it depends on no batch, and so no sum does."""
+    cdef Side[MAX_SIDES] rows
+    cdef Side[MAX_SIDES] cols
+    cdef Py_ssize_t n_rows = list_sides(&c.rows.axis, rows), i, j
+    cdef Py_ssize_t n_cols = list_sides(&c.cols.axis, cols)
+    cdef double least = INFINITY, work
+    for i in range(n_rows):
+        for j in range(n_cols):
+            work = scheme_work(&rows[i], &cols[j], c.c_out)
+            if work < least:
+                least, c.rows, c.cols = work, rows[i], cols[j]
 
 
 cdef void lay_out(Call* c) noexcept:
     """Bytes of the parts of a worker's scratch."""
     cdef Py_ssize_t lanes, width, neighbours, taps
-    cdef Py_ssize_t rows = c.channels * largest_class(&c.rows.axis) * largest_class(&c.cols.axis)
+    cdef Py_ssize_t rows = c.channels * largest_band(&c.rows) * largest_band(&c.cols)
     cdef Py_ssize_t columns = ceil_div(c.column_units, c.lane_blocks) * c.columns_unit
     lanes = round_up(columns * c.column_lanes, c.vector)
     width = (lanes + 2 * c.cols.axis.shift) * c.cols.outputs
     if c.by_batch:
         width = (columns * c.cols.outputs + MOST_OUTPUTS) * IMAGES
-    c.windows_bytes = round_up(c.points * (c.c_in * lanes * c.size + PAD), 64)
+    c.windows_bytes = round_up(c.cols.sets * c.points * (c.c_in * lanes * c.size + PAD), 64)
     c.input_bytes = round_up(2 * c.rows.points * input_channels(c) * width * c.size, 64)
     # Some more, for the vectors that are read beyond the last window.
     c.input_bytes += 64
@@ -70,7 +125,7 @@ cdef bint heavy(const Call* c, Py_ssize_t workers) noexcept:
     """
     cdef double weights = <double> c.c_out / c.channels * c.unit_numbers * c.size
     return not c.by_batch and weights > 2 * max(
-        workers * BLOCK_BYTES, c.lane_blocks * c.windows_bytes)
+        workers * BLOCK_BYTES, c.parts * c.windows_bytes)
 
 
 cdef void cut_units(Call* c, Py_ssize_t limit, Py_ssize_t workers) noexcept:
@@ -86,8 +141,8 @@ cdef void cut_units(Call* c, Py_ssize_t limit, Py_ssize_t workers) noexcept:
     c.blocks = ceil_div(c.units, c.block_units)
     c.shares = 1
     if workers > 1:
-        c.shares = clip(ceil_div(TASKS_PER_WORKER * workers, c.lane_blocks), 1, c.block_units)
-        c.shares = best_shares(c.lane_blocks, c.shares, c.block_units, workers)
+        c.shares = clip(ceil_div(TASKS_PER_WORKER * workers, c.parts), 1, c.block_units)
+        c.shares = best_shares(c.parts, c.shares, c.block_units, workers)
 
 
 cdef void cut(Call* c, Py_ssize_t held, Py_ssize_t least, Py_ssize_t workers) noexcept:
@@ -99,17 +154,17 @@ cdef void cut(Call* c, Py_ssize_t held, Py_ssize_t least, Py_ssize_t workers) no
     cdef Py_ssize_t limit
     c.sharing = False
     cut_units(c, held + workers * (WORKER_BYTES - scratch_of(c)), workers)
-    if (c.blocks * c.shares > 1 or heavy(c, workers)) and not c.by_batch:
+    if c.blocks * c.shares > 1 or heavy(c, workers):
         # Windows would be transformed again and again: do it once, if there is room for them.
         c.sharing = True
-        limit = held + workers * (WORKER_BYTES - scratch_of(c)) - c.lane_blocks * c.windows_bytes
+        limit = held + workers * (WORKER_BYTES - scratch_of(c)) - c.parts * c.windows_bytes
         c.sharing = limit >= least
         if c.sharing:
             if heavy(c, workers):
                 limit = min(limit, workers * max(BLOCK_BYTES, c.unit_numbers * c.size))
             cut_units(c, limit, workers)
     # Of neighbouring tasks what is more stays the same: windows, or the weights of all blocks.
-    c.by_unit = c.units * c.unit_numbers > c.lane_blocks * c.windows_bytes // c.size
+    c.by_unit = c.units * c.unit_numbers > c.parts * c.windows_bytes // c.size
 
 
 cdef void lay_out_by_batch(Call* c, Py_ssize_t samples) noexcept:
@@ -120,11 +175,12 @@ cdef void lay_out_by_batch(Call* c, Py_ssize_t samples) noexcept:
     c.by_batch = (
         c.cols.axis.shift == 1 and c.cols.tiles <= MOST_TILES and samples < LARGEST >> 12
         and 5 * c.images >= 4 * IMAGES * c.image_blocks
-        and c.c_in <= WINDOW_BYTES // (c.points * IMAGES * c.size)
+        and c.c_in <= WINDOW_BYTES // (c.cols.sets * c.points * IMAGES * c.size)
     )
     c.column_lanes = IMAGES
-    c.relaid_cols = (c.cols.tiles - 1) * c.cols.outputs + c.cols.points
-    c.relaid_rows = ((c.rows.tiles - 1) * c.rows.outputs + c.rows.points) * a.shift
+    c.relaid_cols = (c.cols.tiles - 1) * c.cols.outputs + c.cols.points + c.cols.sets - 1
+    c.relaid_rows = (
+        ((c.rows.tiles - 1) * c.rows.outputs + c.rows.points) * a.shift + c.rows.sets - 1)
     if not c.by_batch:
         c.image_blocks = c.images
         c.column_lanes = c.cols.axis.shift

@@ -1,26 +1,42 @@
 # How windows of x are read and transformed, segment by segment. Part of _points.pyx.
 
-# The columns of tiles [first, stop) of a task; those of one line of tiles are a segment.
+# The columns of tiles [first, stop) of a task, and how its windows lie.
+cdef struct Part:
+    bint late                        # whether it is of late phases of the rows
+    Py_ssize_t first, stop
+    Py_ssize_t used, lanes           # lanes of the columns, and whole vectors of them
+    Py_ssize_t point_step
+
+
+# Those of one line of tiles.
 cdef struct Segment:
     Py_ssize_t lane                  # of the task
     Py_ssize_t column, n             # columns of the line
     Py_ssize_t image                 # or the block of images
     Py_ssize_t q                     # of the rows' axis
+    bint late                        # whether it is of late phases there
 
 
 cdef inline Segment segment_at(
-        const Call* c, Py_ssize_t first, Py_ssize_t column, Py_ssize_t stop) noexcept nogil:
-    """The segment that starts at `column`."""
+        const Call* c, const Part* part, Py_ssize_t column) noexcept nogil:
+    """The segment of a task that starts at `column`."""
     cdef Segment s
     cdef const Axis* a = &c.rows.axis
     cdef Py_ssize_t line = column // c.cols.tiles
-    s.lane = (column - first) * c.column_lanes
+    s.lane = (column - part.first) * c.column_lanes
     s.column = column % c.cols.tiles
-    s.n = min(c.cols.tiles - s.column, stop - column)
+    s.n = min(c.cols.tiles - s.column, part.stop - column)
+    s.late = part.late
     s.image = line // c.lines
     line %= c.lines
     s.q = a.q_lo + line % a.shift + line // a.shift * a.shift * c.rows.outputs
     return s
+
+
+cdef inline char* windows_at(
+        const Call* c, Py_ssize_t late, Py_ssize_t row, Py_ssize_t point_step) noexcept nogil:
+    """The windows of a set of columns at the first point of a row of them."""
+    return c.windows + (late * c.rows.points + row) * c.cols.points * point_step * c.size
 
 
 cdef void load_segment(
@@ -29,16 +45,16 @@ cdef void load_segment(
     """Transform the windows of one segment, of input channels [ci, stop)."""
     cdef const Axis* a = &c.rows.axis
     cdef const Axis* b = &c.cols.axis
-    cdef Py_ssize_t n, i, p, row_step, parts = c.cols.outputs
+    cdef Py_ssize_t n, i, p, late, row_step, parts = c.cols.outputs
     cdef Py_ssize_t col = b.q_lo + s.column * parts * b.shift - b.span
-    # Neighbouring windows overlap, so a part has up to one sample more than there are tiles, of
-    # each subgrid.
-    cdef Py_ssize_t part_pitch = (s.n + (c.cols.points > parts)) * b.shift
+    # Neighbouring windows overlap, so a part has some samples more than there are tiles, of each
+    # subgrid.
+    cdef Py_ssize_t part_pitch = (s.n + (c.cols.points + c.cols.sets - 2) // parts) * b.shift
     cdef Py_ssize_t width = parts * part_pitch
     cdef Py_ssize_t before = clip(-col, 0, width)
     cdef Py_ssize_t count = clip(b.n_in - max(col, 0), 0, width - before)
     # Rows of the windows that are inside of x.
-    cdef Py_ssize_t row = s.q - a.span
+    cdef Py_ssize_t row = s.q - a.span + s.late
     cdef Py_ssize_t low = clip(ceil_div(-row, a.shift), 0, c.rows.points)
     cdef Py_ssize_t high = clip(ceil_div(a.n_in - row, a.shift), low, c.rows.points)
     cdef Py_ssize_t offsets[4]
@@ -74,15 +90,16 @@ cdef void load_segment(
         else:
             c.k.transform_input[c.compute](
                 c.rows.scheme, c.input, offsets, 0, 1, row_step, row_step, half, row_step, 0)
-        for i in range(c.cols.points):
-            offsets[i] = i % parts * part_pitch + i // parts * b.shift
-        for p in range(c.rows.points):
-            c.k.transform_input[c.compute](
-                c.cols.scheme, half + p * row_step * c.size, offsets, width, n, s.n * b.shift,
-                lanes - s.lane,
-                c.windows + (p * c.cols.points * point_step + ci * lanes + s.lane) * c.size,
-                point_step, lanes,
-            )
+        for late in range(c.cols.sets):
+            for i in range(c.cols.points):
+                offsets[i] = (i + late) % parts * part_pitch + (i + late) // parts * b.shift
+            for p in range(c.rows.points):
+                c.k.transform_input[c.compute](
+                    c.cols.scheme, half + p * row_step * c.size, offsets, width, n,
+                    s.n * b.shift, lanes - s.lane,
+                    windows_at(c, late, p, point_step) + (ci * lanes + s.lane) * c.size,
+                    point_step, lanes,
+                )
         ci += n
 
 
@@ -159,10 +176,12 @@ cdef inline char* relaid_at(
 cdef void load_images(
         const Call* c, const Segment* s, Py_ssize_t group, Py_ssize_t lanes,
         Py_ssize_t point_step, Py_ssize_t ci, Py_ssize_t stop) noexcept nogil:
-    """Transform the windows of one segment whose lanes are images, of channels [ci, stop)."""
-    cdef Py_ssize_t n, i, p, tile, row = s.q - c.rows.axis.q_lo
+    """The same of a segment whose lanes are images."""
+    cdef Py_ssize_t n, i, p, tile, late, row = s.q - c.rows.axis.q_lo + s.late
+    cdef Py_ssize_t col = s.column * c.cols.outputs
     cdef Py_ssize_t pitch = c.relaid_cols * IMAGES, half_pitch = pitch, half_step = 0
-    cdef Py_ssize_t width = ((s.n - 1) * c.cols.outputs + c.cols.points) * IMAGES
+    cdef Py_ssize_t width = (
+        (s.n - 1) * c.cols.outputs + c.cols.points + c.cols.sets - 1) * IMAGES
     cdef Py_ssize_t offsets[4]
     cdef Py_ssize_t places[4]
     cdef const char* half
@@ -171,22 +190,23 @@ cdef void load_images(
         places[i] = i * IMAGES
     while ci < stop:
         n = min(input_channels(c), stop - ci)
-        half = relaid_at(c, group, row, s.image, ci) + s.column * c.cols.outputs * IMAGES * c.size
+        half = relaid_at(c, group, row, s.image, ci) + col * IMAGES * c.size
         if c.rows.scheme != F11:
             half_pitch, half_step = width, n * width
             c.k.transform_input[c.compute](
                 c.rows.scheme, half, offsets, pitch, n, width, width, c.input, half_step,
                 half_pitch)
             half = c.input
-        for p in range(c.rows.points):
-            for tile in range(s.n):
-                c.k.transform_input[c.compute](
-                    c.cols.scheme,
-                    half + (p * half_step + tile * c.cols.outputs * IMAGES) * c.size, places,
-                    half_pitch, n, IMAGES, IMAGES,
-                    c.windows + (
-                        p * c.cols.points * point_step + ci * lanes + s.lane + tile * IMAGES
-                    ) * c.size,
-                    point_step, lanes,
-                )
+        for late in range(c.cols.sets):
+            for p in range(c.rows.points):
+                for tile in range(s.n):
+                    c.k.transform_input[c.compute](
+                        c.cols.scheme,
+                        half + (
+                            p * half_step + (tile * c.cols.outputs + late) * IMAGES) * c.size,
+                        places, half_pitch, n, IMAGES, IMAGES,
+                        windows_at(c, late, p, point_step)
+                        + (ci * lanes + s.lane + tile * IMAGES) * c.size,
+                        point_step, lanes,
+                    )
         ci += n

@@ -2,16 +2,16 @@
 
 cdef enum:
     RUNS = 64                 # that are listed before they are packed
-    MAX_CLASSES = 4           # two of each axis
+    MAX_CLASSES = MAX_BANDS * MAX_BANDS
 
 cdef Py_ssize_t list_classes(
         const Call* c, Py_ssize_t channels, Class* classes, Py_ssize_t* before) noexcept nogil:
     """The classes of a unit, and the weights of an input channel before each; how many classes."""
-    cdef Py_ssize_t n = c.rows.axis.n_classes * c.cols.axis.n_classes, number, at = 0
+    cdef Py_ssize_t n = classes_of(c), number, at = 0
     for number in range(n):
         classes[number] = class_of(c, number, channels)
         before[number] = at
-        at += classes[number].rows * classes[number].taps_row * classes[number].taps_col
+        at += classes[number].rows * classes[number].row.taps * classes[number].col.taps
     return n
 
 
@@ -28,17 +28,17 @@ cdef void bring_taps(
     cdef const Axis* a = &c.rows.axis
     cdef const Axis* b = &c.cols.axis
     cdef const Class* k
-    cdef Py_ssize_t channel = 0, stop, t, u, number, phase, tap, row, end, n_runs = 0
+    cdef Py_ssize_t channel = 0, stop, t, u, number, phase, tap, row, col, end, n_runs = 0
     cdef Panel panel
     while channel < channels:
         stop = min(channel + c.height, channels)
         for t in range(a.kernel):
             for u in range(b.kernel):
-                number = (t % a.period >= class_size(a, 0)) * b.n_classes
-                number += u % b.period >= class_size(b, 0)
+                row, col = counted_phase(&c.rows, t), counted_phase(&c.cols, u)
+                number = band_of(&c.rows, row) * c.cols.n_bands + band_of(&c.cols, col)
                 k = &classes[number]
-                phase = (t % a.period - k.first_row) * k.size_col + u % b.period - k.first_col
-                tap = t // a.period * k.taps_col + u // b.period
+                phase = (row - k.row.first) * k.col.size + col - k.col.first
+                tap = t // a.period * k.col.taps + u // b.period
                 row, end = phase * channels + channel, phase * channels + stop
                 while row < end:
                     panel = panel_of(row, k.rows, c.height)
@@ -46,7 +46,7 @@ cdef void bring_taps(
                     run.src = (row - phase * channels) * c.w_out + t * c.w_rows + u * c.w_cols
                     run.src_step = c.w_out
                     run.dst = row - panel.start + n * (
-                        before[number] + panel.start * k.taps_row * k.taps_col + tap * panel.height)
+                        before[number] + panel.start * k.row.taps * k.col.taps + tap * panel.height)
                     run.dst_step = 1
                     run.height = panel.height
                     run.count = min(end, panel.start + panel.height) - row
@@ -67,7 +67,7 @@ cdef void transform_panel(
 
     `dst` is where they go at the class's first point.
     """
-    cdef Py_ssize_t line = k.taps_col * numbers, p, point_step = point_numbers(c, k)
+    cdef Py_ssize_t line = k.col.taps * numbers, p, point_step = point_numbers(c, k)
     cdef Py_ssize_t row_points = c.cols.points - k.short_col
     cdef const char* half = taps
     if c.rows.scheme != F11:
@@ -109,7 +109,7 @@ cdef void pack_task(const Call* c, Py_ssize_t block, Py_ssize_t task) noexcept n
             while row < k.rows:
                 height = panel_height(c.height, k.rows - row)
                 taps = c.products + (
-                    before[number] + row * k.taps_row * k.taps_col) * n * c.size
+                    before[number] + row * k.row.taps * k.col.taps) * n * c.size
                 transform_panel(
                     c, k, taps, n * height, to + (row * c.c_in + ci * height) * c.size)
                 row += height

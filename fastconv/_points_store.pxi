@@ -7,22 +7,13 @@ cdef inline const char* result_row(
 
     Outputs that are woven are one, with the lanes of all of them.
     """
-    cdef const Axis* a = &c.rows.axis
-    cdef const Axis* b = &c.cols.axis
-    cdef Py_ssize_t long_row = class_size(a, 0), long_col = class_size(b, 0)
-    cdef Py_ssize_t size_row = long_row, size_col = long_col, before = 0
-    # Classes before this one: those of the longer row phases, then the longer column phases.
-    if row_phase >= long_row:
-        before = long_row * b.n_phases
-        row_phase -= long_row
-        size_row = a.n_phases - long_row
-    if col_phase >= long_col:
-        before += size_row * long_col
-        col_phase -= long_col
-        size_col = b.n_phases - long_col
+    cdef const Band* row = &c.rows.bands[band_of(&c.rows, row_phase)]
+    cdef const Band* col = &c.cols.bands[band_of(&c.cols, col_phase)]
+    # The phases of the classes before this one.
+    cdef Py_ssize_t before = row.first * c.cols.axis.n_phases + row.size * col.first
     return c.results + (
-        before * (c.outputs // c.woven) + output * size_row * size_col + row_phase * size_col
-        + col_phase
+        before * (c.outputs // c.woven) + (output * row.size + row_phase - row.first) * col.size
+        + col_phase - col.first
     ) * channels * lanes * c.woven * c.size
 
 
@@ -44,12 +35,25 @@ cdef inline void list_sources(
             output += 1
 
 
-cdef inline Py_ssize_t rows_together(const Call* c) noexcept nogil:
+# The phases of a segment's rows.
+cdef struct Phases:
+    Py_ssize_t first, n
+
+
+cdef inline Phases phases_of(const Call* c, const Segment* s) noexcept nogil:
+    cdef Phases phases
+    cdef Py_ssize_t late = c.rows.axis.n_phases - c.rows.turn
+    phases.first = late if s.late else 0
+    phases.n = c.rows.turn if s.late else late
+    return phases
+
+
+cdef inline Py_ssize_t rows_together(const Call* c, const Phases* phases) noexcept nogil:
     """Rows of a line of tiles that follow each other in the result and are stored together."""
     cdef const Axis* a = &c.rows.axis
     if c.by_channel or a.shift > 1 or a.n_phases < a.stride:
         return 1
-    return c.rows.outputs * a.n_phases
+    return phases.n if c.rows.sets > 1 else c.rows.outputs * phases.n
 
 
 cdef inline void list_channels(
@@ -89,7 +93,9 @@ cdef void store_segment(
     """Store all results of one segment."""
     cdef const Axis* a = &c.rows.axis
     cdef const Axis* b = &c.cols.axis
-    cdef Py_ssize_t n_sources = c.cols.outputs // c.woven * b.stride, together = rows_together(c)
+    cdef Phases phases = phases_of(c, s)
+    cdef Py_ssize_t n_sources = c.cols.outputs // c.woven * b.stride
+    cdef Py_ssize_t together = rows_together(c, &phases)
     cdef Py_ssize_t width = c.cols.outputs * b.shift * b.stride
     cdef Py_ssize_t col = b.q_lo * b.stride + s.column * width - b.crop
     cdef Py_ssize_t first = max(0, -col), stop = min(s.n * width, b.n_out - col)
@@ -109,9 +115,10 @@ cdef void store_segment(
     store.cut = (low + store.n) * n_sources - stop
     store.streamed = c.streamed
     store.phases = together
-    for number in range(c.rows.outputs * a.n_phases // together):
+    for number in range(c.rows.outputs * phases.n // together):
         # The output and the phase of the first of them.
-        i, phase = number // a.n_phases, number % a.n_phases
+        i = number * together // phases.n
+        phase = phases.first + number * together % phases.n
         row = (s.q + i * a.shift) * a.stride + phase * a.dilation - a.crop
         store.first = clip(-row, 0, together)
         store.rows = min(together, a.n_out - row) - store.first
@@ -139,6 +146,7 @@ cdef void store_images(
     cdef const char* bias = c.bias + channel_0 * c.size
     cdef const char* source
     cdef char* y
+    cdef Phases phases = phases_of(c, s)
     cdef Store store = one_row()
     if stop <= first:
         return
@@ -154,7 +162,7 @@ cdef void store_images(
         store.pitch, store.channel_step = lanes, c.y_channel
         store.source_step = b.y_step
     for i in range(c.rows.outputs):
-        for phase in range(a.n_phases):
+        for phase in range(phases.first, phases.first + phases.n):
             row = (s.q + i * a.shift) * a.stride + phase * a.dilation - a.crop
             if row < 0 or row >= a.n_out:
                 continue

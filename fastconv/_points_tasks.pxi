@@ -1,19 +1,12 @@
 # The tasks of a call, stage by stage, and how a worker comes by them. Part of _points.pyx.
 
-# The columns of one task and how its windows lie.
-cdef struct Part:
-    Py_ssize_t first, stop
-    Py_ssize_t used, lanes           # lanes of the columns, and whole vectors of them
-    Py_ssize_t point_step
-
-
 cdef bint multiply(
         const Call* c, const char* packed, Py_ssize_t channels, const Part* part) noexcept nogil:
     """The results of one unit for all lanes of a task; whether one is Inf or NaN.
 
     Outputs of a line of tiles that are a dilation apart are woven into one row.
     """
-    cdef Py_ssize_t number, p, q, row, height, block, line, i, lane, vectors, no_tap = 0
+    cdef Py_ssize_t number, p, q, point, row, height, block, line, i, lane, vectors, no_tap = 0
     cdef Py_ssize_t lanes = part.lanes, shift = c.cols.axis.shift
     cdef Class k
     cdef const void* windows
@@ -22,13 +15,19 @@ cdef bint multiply(
     cdef char* apart
     cdef char* results = c.results
     cdef bint bad = False
-    for number in range(c.rows.axis.n_classes * c.cols.axis.n_classes):
+    for number in range(classes_of(c)):
         k = class_of(c, number, channels)
         block = k.rows * lanes
         line = c.cols.points * block
+        if k.row.late != part.late:
+            packed += k.points * point_numbers(c, &k) * c.size
+            results += c.outputs * block * c.size
+            continue
+        point = k.col.late * c.points
         for p in range(k.short_row, c.rows.points):
             for q in range(k.short_col, c.cols.points):
-                windows = c.windows + (p * c.cols.points + q) * part.point_step * c.size
+                windows = c.windows + (
+                    point + p * c.cols.points + q) * part.point_step * c.size
                 row = 0
                 while row < k.rows:
                     height = panel_height(c.height, k.rows - row)
@@ -65,6 +64,8 @@ cdef bint multiply(
 
 cdef inline Part part_at(const Call* c, Py_ssize_t number) noexcept nogil:
     cdef Part part
+    part.late = number >= c.lane_blocks
+    number %= c.lane_blocks
     part.first = number * c.column_units // c.lane_blocks * c.columns_unit
     part.stop = (number + 1) * c.column_units // c.lane_blocks * c.columns_unit
     part.stop = min(part.stop, c.columns)
@@ -81,14 +82,14 @@ cdef void load_part(
     cdef Py_ssize_t column = part.first, p, channel
     cdef Segment s
     while column < part.stop:
-        s = segment_at(c, part.first, column, part.stop)
+        s = segment_at(c, part, column)
         if c.by_batch:
             load_images(c, &s, group, part.lanes, part.point_step, ci, stop)
         else:
             load_segment(c, &s, group, part.lanes, part.point_step, ci, stop)
         column += s.n
     if part.used < part.lanes:
-        for p in range(c.points):
+        for p in range(c.cols.sets * c.points):
             for channel in range(ci, stop):
                 memset(
                     c.windows
@@ -110,8 +111,8 @@ cdef bint compute_task(Call* c, Py_ssize_t block, Py_ssize_t task) noexcept nogi
     cdef Py_ssize_t group = block // c.blocks
     cdef Py_ssize_t unit_0 = block % c.blocks * c.block_units
     cdef Py_ssize_t units = min(c.block_units, c.units - unit_0)
-    cdef Py_ssize_t share = task // c.lane_blocks if c.by_unit else task % c.shares
-    cdef Py_ssize_t number = task % c.lane_blocks if c.by_unit else task // c.shares
+    cdef Py_ssize_t share = task // c.parts if c.by_unit else task % c.shares
+    cdef Py_ssize_t number = task % c.parts if c.by_unit else task // c.shares
     cdef Py_ssize_t shares, unit, channel, channels, column
     cdef Part part = part_at(c, number)
     cdef Segment s
@@ -130,7 +131,7 @@ cdef bint compute_task(Call* c, Py_ssize_t block, Py_ssize_t task) noexcept nogi
             c, c.packed + unit * c.unit_numbers * c.size, channels, &part)
         column = part.first
         while column < part.stop:
-            s = segment_at(c, part.first, column, part.stop)
+            s = segment_at(c, &part, column)
             if c.by_batch:
                 store_images(c, &s, group * c.c_out + channel, channels, part.lanes)
             else:
@@ -148,7 +149,7 @@ cdef inline Py_ssize_t load_tasks(const Call* c, Py_ssize_t block) noexcept nogi
     """Tasks that transform the windows of a group, before its first block."""
     if not c.sharing or block % c.blocks:
         return 0
-    return c.lane_blocks * ceil_div(c.c_in, PACK_CHANNELS)
+    return c.parts * ceil_div(c.c_in, PACK_CHANNELS)
 
 
 cdef inline Py_ssize_t pack_tasks(const Call* c, Py_ssize_t block) noexcept nogil:
@@ -176,7 +177,7 @@ cdef struct Team:
 
 cdef void deal(const Call* c, Team* team, Stage stage, Py_ssize_t block) noexcept nogil:
     """Deal out the tasks of a stage."""
-    cdef Py_ssize_t tasks = c.lane_blocks * c.shares
+    cdef Py_ssize_t tasks = c.parts * c.shares
     if stage == RELAY:
         tasks = relay_tasks(c)
     elif stage == LOAD:
@@ -221,6 +222,8 @@ cdef void run_worker(const Call* c, Team* team, Py_ssize_t worker) noexcept nogi
     """All that one worker does; what begins after a barrier is dealt out before it."""
     cdef Py_ssize_t block, blocks = c.groups * c.blocks
     run_stage(c, team, RELAY, 0, worker)
+    if c.by_batch and c.sharing:
+        team_barrier()
     for block in range(blocks):
         run_stage(c, team, LOAD, block, worker)
         run_stage(c, team, PACK, block, worker)

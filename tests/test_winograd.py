@@ -64,6 +64,21 @@ LAYERS = {
     "images-rows-d2": ((16, 9, 7, 6), (9, 8, 3, 3), {"dilation": (2, 1), "padding": (3, 1)}),
     "images-groups": ((16, 24, 4, 5), (24, 5, 4, 4), {"stride": 2, "groups": 3}),
     "images-blocks": ((16, 160, 4, 4), (160, 200, 4, 4), {"stride": 2, "padding": 1}),
+    # A window that begins between two phases, and maps whose tiles are fewer if phases do, too.
+    "turned-k4": ((2, 48, 12, 6), (48, 40, 4, 4), {"stride": 2, "padding": 1}),
+    "turned-rows": ((1, 9, 12, 17), (9, 160, 4, 4), {"stride": 2, "padding": 1}),
+    "turned-cols": ((2, 8, 5, 28), (8, 150, 4, 4), {"stride": 2, "padding": ((2, 0), (3, 1))}),
+    "turned-k3": ((1, 36, 12, 33), (36, 24, 3, 3), {"stride": 2, "padding": ((1, 0), 1)}),
+    "turned-k5-s3": ((1, 60, 6, 9), (60, 50, 5, 5), {"stride": 3, "padding": (1, 2)}),
+    "turned-k6-s3": ((2, 40, 6, 9), (40, 32, 6, 6), {"stride": 3, "padding": (2, 1)}),
+    "turned-k6-s2": ((1, 9, 9, 7), (9, 130, 6, 6), {"stride": 2, "padding": 1}),
+    "turned-k10-s4": ((1, 90, 4, 8), (90, 60, 10, 10), {"stride": 4, "padding": (3, 1)}),
+    "turned-1d": ((2, 10, 30), (10, 190, 4), {"stride": 2, "padding": 1}),
+    "turned-images": ((29, 17, 4, 4), (17, 150, 4, 4), {"stride": 2, "padding": 1}),
+    "turned-images-k6": ((16, 40, 5, 6), (40, 24, 6, 6), {"stride": (2, 3), "padding": (1, 2)}),
+    "turned-images-rows": ((16, 40, 6, 7), (40, 24, 4, 3), {"stride": (2, 1), "padding": 1}),
+    "turned-groups": ((3, 96, 6, 12), (96, 20, 4, 4), {"stride": 2, "padding": 1, "groups": 2}),
+    "turned-blocks": ((1, 320, 6, 12), (320, 136, 4, 4), {"stride": 2, "padding": 1}),
     "blocks-not-shared": ((12, 160, 16, 16), (160, 160, 4, 4), {"stride": 2, "padding": 1}),
 }
 
@@ -117,8 +132,38 @@ def test_rows_of_every_length(kernel, stride, dilation, dtype, isa):
         assert (around == 77).all()
 
 
+@pytest.mark.parametrize(("kernel", "stride"), [
+    (3, 2), (4, 2), (5, 2), (6, 2), (4, 3), (5, 3), (6, 3), (8, 3), (9, 4), (10, 4), (12, 4),
+])
+def test_windows_of_the_result_between_phases(kernel, stride, isa):
+    """Phases are counted from the first one inside where that takes fewer tiles.
+
+    With many output channels for each input channel, every tile counts.
+    """
+    rng = np.random.default_rng(kernel)
+    seen = set()
+    for length, crop in itertools.product(range(2, 11), range(stride)):
+        rows = int(rng.integers(2, 11))
+        padding = [(int(rng.integers(stride)), int(rng.integers(3))), (crop, length % 3)]
+        layer = (
+            (13 if crop == 1 and length < 6 else 1, 2, rows, length), (2, 120, kernel, kernel),
+            {"stride": stride, "padding": padding},
+        )
+        operands = integers(layer, "float32")
+        wanted = fastconv.conv_transpose(*operands, **layer[2], method="direct")
+        seen.add(_points.Points(problem_of(layer), 0, *_isa.tiles[0], 2).sets)
+        for workers in (1, 2):
+            y = fastconv.conv_transpose(
+                *operands, **layer[2], method="winograd", workers=workers)
+            np.testing.assert_array_equal(y, wanted)
+    assert seen >= {(1, 1), (1, 2), (2, 1)}
+
+
 @pytest.mark.parametrize(
-    "name", ("k3-s1", "k4-s2", "k5-s2", "k3-d3", "k5x3-s2x1", "1d-k4-s2", "groups"))
+    "name", (
+        "k3-s1", "k4-s2", "k5-s2", "k3-d3", "k5x3-s2x1", "1d-k4-s2", "groups", "turned-k4",
+        "turned-k6-s2", "turned-groups",
+    ))
 def test_channels_last(name):
     x, w, bias = integers(LAYERS[name], "float32")
     wanted = fastconv.conv_transpose(x, w, bias, **LAYERS[name][2], method="winograd")
@@ -134,7 +179,10 @@ def test_channels_last(name):
 
 
 @pytest.mark.parametrize(
-    "name", ("k4-s2", "k5-s2", "k3-d2", "k3-d3", "k5x3-s2x1", "1d-k3", "blocks", "many-channels"))
+    "name", (
+        "k4-s2", "k5-s2", "k3-d2", "k3-d3", "k5x3-s2x1", "1d-k3", "blocks", "many-channels",
+        "turned-k6-s3", "turned-k10-s4", "turned-blocks",
+    ))
 def test_same_bits(name, isa):
     # For any team, batch and layout: how work is cut changes no sum.
     x, w = normal(LAYERS[name], "float32")
@@ -213,11 +261,12 @@ def test_when_auto_takes_it(dtype, isa):
     # ... in rows that are long enough, or of images that are enough ...
     assert chosen((1, 64, 64, 64), (64, 64, 4, 4), dtype, **strided) == "winograd"
     assert chosen((64, 128, 8, 8), (128, 64, 4, 4), dtype, **strided) == "winograd"
-    assert chosen((64, 64, 8, 8), (64, 64, 4, 4), dtype, **strided) == "direct"
+    assert chosen((64, 32, 7, 7), (32, 32, 4, 4), dtype, **strided) == "direct"
     assert chosen((4, 256, 8, 8), (256, 128, 4, 4), dtype, **strided) == "karatsuba"
     assert chosen((12, 256, 8, 8), (256, 128, 4, 4), dtype, **strided) == "winograd"
-    # ... whose tiles of three outputs are full: a map of 4 has five ...
-    assert chosen((64, 256, 4, 4), (256, 128, 4, 4), dtype, **strided) == "direct"
+    # ... whose tiles of two or three outputs are full ...
+    assert chosen((64, 256, 4, 4), (256, 128, 4, 4), dtype, **strided) == "winograd"
+    assert chosen((64, 256, 2, 2), (256, 128, 4, 4), dtype, **strided) == "direct"
     # ... a type and a rank that it can do, and enough work to plan for.
     assert chosen((1, 64, 40, 40), (64, 64, 3, 3), dtype, **layer) == "winograd"
     assert chosen((1, 64, 18, 18), (64, 64, 3, 3), dtype, **layer) == "winograd"
@@ -358,10 +407,10 @@ def test_many_weights_are_transformed_block_by_block(workers, c_in):
         return _points.Points(problem, 0, 16, 8, workers)
 
     # 64 KiB of an output channel, or 80: all together up to two blocks for each worker, ...
-    few = held(60 * 320 // c_in * workers, 5, 6)
+    few = held(60 * 320 // c_in * workers, 5, 7)
     assert few.packed_bytes > 1.4 * block * workers
     # ... then a block for each, in as many pieces, ...
-    many = held(88 * workers, 5, 6)
+    many = held(88 * workers, 5, 7)
     assert 0.4 * block * workers < many.packed_bytes <= block * workers
     assert many.tasks % workers == 0
     # ... unless the windows, which are read again for each, are more.
@@ -392,8 +441,8 @@ def test_workers_stay_with_windows_or_with_weights(c_out, by_unit, isa):
         ((17, 40, 8, 8), "tiles"),
         ((26, 40, 8, 8), "batch"),
         # Lines of more than eight tiles, of three outputs each, fill vectors by themselves.
-        ((16, 40, 8, 23), "batch"),
-        ((16, 40, 8, 24), "tiles"),
+        ((16, 40, 8, 24), "batch"),
+        ((16, 40, 8, 25), "tiles"),
         ((16, 40, 300, 8), "batch"),
         # Windows of a column of images must fit into the scratch.
         ((16, 2560, 8, 8), "batch"),
