@@ -270,8 +270,8 @@ cdef class Points:
         c.parts = c.lane_blocks * c.rows.sets
 
         # Units: output channels whose rows fill the tiles and whose points stay in the cache.
-        i = largest_band(&c.rows) * largest_band(&c.cols)
-        c.channels = min(max(8, ROWS // i), max(c.c_out, 1))
+        i = max(1, c.phases // classes_of(c))
+        c.channels = min(max(8, round_up(ROWS // i - 4, 8)), max(c.c_out, 1))
         # Many workers share out smaller units.
         wanted = ceil_div(TASKS_PER_WORKER * workers, c.parts) if workers > 1 else 1
         while c.channels > 8 and ceil_div(c.c_out, c.channels) < wanted:

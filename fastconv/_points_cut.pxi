@@ -70,7 +70,7 @@ cdef void choose_schemes(Call* c) noexcept:
     cdef double least = INFINITY, work
     for i in range(n_rows):
         for j in range(n_cols):
-            work = scheme_work(&rows[i], &cols[j], c.c_out)
+            work = scheme_work(c, &rows[i], &cols[j])
             if work < least:
                 least, c.rows, c.cols = work, rows[i], cols[j]
 
@@ -163,6 +163,9 @@ cdef void cut(Call* c, Py_ssize_t held, Py_ssize_t least, Py_ssize_t workers) no
             if heavy(c, workers):
                 limit = min(limit, workers * max(BLOCK_BYTES, c.unit_numbers * c.size))
             cut_units(c, limit, workers)
+    if not c.sharing:
+        # Each share transforms the windows once more: a small part of its products.
+        c.shares = min(c.shares, max(ceil_div(workers, c.parts), spare_shares(c)))
     # Of neighbouring tasks what is more stays the same: windows, or the weights of all blocks.
     c.by_unit = c.units * c.unit_numbers > c.parts * c.windows_bytes // c.size
 

@@ -167,11 +167,11 @@ def test_when_auto_takes_it(dtype, isa):
 
 
 def test_auto_leaves_many_cropped_products_to_others():
-    # Of maps of 4 x 4 there are (14 / 16)**2 in the result, and direct makes only those.
-    w = (512, 256, 4, 4)
-    assert chosen((16, 512, 4, 4), w, stride=2) == "karatsuba"
-    assert chosen((15, 512, 4, 4), w, stride=2, padding=1) == "karatsuba"
-    assert chosen((16, 512, 4, 4), w, stride=2, padding=1) == "direct"
+    # Of maps of 4 x 4 x 4 there are (14 / 16)**3 in the result, and direct makes only those.
+    w = (256, 128, 4, 4, 4)
+    assert chosen((7, 256, 4, 4, 4), w, stride=2) == "karatsuba"
+    assert chosen((6, 256, 4, 4, 4), w, stride=2, padding=1) == "karatsuba"
+    assert chosen((7, 256, 4, 4, 4), w, stride=2, padding=1) == "direct"
 
 
 def test_auto_computes_by_it():

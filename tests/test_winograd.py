@@ -15,7 +15,7 @@ import reference
 from transforms import check_error, chosen, integers, normal, problem_of
 
 import fastconv
-from fastconv import _isa, _points, _problem
+from fastconv import _isa, _points, _problem, _winograd
 
 FLOATS = ("float32", "float64")
 
@@ -197,6 +197,22 @@ def test_same_bits(name, isa):
     for change in (np.asfortranarray, lambda a: np.repeat(a, 2, axis=-1)[..., ::2]):
         y = fastconv.conv_transpose(change(x), change(w), **arguments)
         assert y.tobytes() == wanted.tobytes()
+
+
+@pytest.mark.parametrize("name", ("k5-s2", "turned-k4", "turned-groups", "turned-images-k6"))
+def test_lanes_without_a_tile_hold_nothing(name, isa):
+    # Whatever the scratch held before: NaN in one of them would be taken for a result's.
+    other = ((1, 150, 30, 30), (150, 64, 4, 4), {"stride": 2, "padding": 1})
+    x, w = normal(LAYERS[name], "float32")
+    results = []
+    for before in (0, np.nan):
+        problem = problem_of(other)
+        y = np.empty((1, 64, *problem.spatial_out), np.float32)
+        operands = (np.full(shape, before, np.float32) for shape in other[:2])
+        _winograd.run(problem, *operands, None, y, workers=1)
+        results.append(fastconv.conv_transpose(
+            x, w, **LAYERS[name][2], method="winograd", workers=1).tobytes())
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize(
