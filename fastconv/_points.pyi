@@ -9,6 +9,7 @@ class Points:
     tasks: int
     workers: int
     by_unit: bool
+    sets: tuple[int, int]
     phases: int
     tile: tuple[int, int]
     lane_axis: str

@@ -21,12 +21,12 @@ from fastconv._stream cimport stream_fence
 from fastconv._team cimport Share, deal_tasks, take_task, team_barrier
 from fastconv._types cimport (
     F11, F22, F23, F32, LARGE_RESULT, LINE, QUAD, TASKS_PER_WORKER, Axis, KernelTable, Load,
-    Panel, Run, Scheme, Store, log2_height, longer_phases, one_row, panel_height, panel_of, phase_taps,
-    tile_vectors,
+    Panel, Run, Scheme, Store, log2_height, longer_phases, one_row, panel_height, panel_of,
+    phase_taps, tile_vectors,
 )
 
 cdef enum:
-    VECTORS = 3               # vectors of lanes of a tile, and of a task unless a column has more
+    VECTORS = 3               # vectors of lanes of a tile, and of a task unless it has more room
     ROWS = 64                 # rows, of output channels and phases, whose points are kept
     MOST_OUTPUTS = 3          # of a tile along an axis
     MAX_PHASES = 64
@@ -35,6 +35,7 @@ cdef enum:
     PACK_CHANNELS = 64        # input channels that one packing task takes
     LEAST_LANES = 64          # bytes of lanes that every instruction set can do with
     WINDOW_BYTES = 5 << 19    # transformed windows of a task
+    NEAR_BYTES = 1 << 18      # ... of as many lanes with short vectors as with long ones
     SCRATCH_BYTES = 3 << 20   # of a worker, without weights
     WORKER_BYTES = 4 << 20    # with them
     PACKED_BYTES = 1 << 20    # transformed weights: this, or as many as the weights,
@@ -201,7 +202,6 @@ cdef class Points:
         cdef Call* c = &self.c
         cdef Side* side
         cdef Py_ssize_t rank = len(problem.kernel), samples, weights, i, full, most
-        cdef Py_ssize_t vectors, lanes, wanted
         c.compute = compute
         c.size = 4 if compute == 0 else 8
         c.vector, c.height = vector, height
@@ -252,43 +252,8 @@ cdef class Points:
             raise OverflowError(
                 "the transformed weights of an output channel do not fit into the scratch")
 
-        # Lanes: columns of tiles, cut where a vector ends.
-        c.lines = c.rows.tiles * c.rows.axis.shift
-        lay_out_by_batch(c, samples)
-        c.columns = c.image_blocks * c.lines * c.cols.tiles
-        c.woven = c.cols.outputs if c.cols.axis.shift > 1 else 1
-        vectors = VECTORS
-        i = c.cols.sets * c.points * c.c_in * vector * c.size
-        while vectors > 1 and i * vectors > WINDOW_BYTES:
-            vectors -= 1
-        # A unit of them fills vectors, or a task, where none does.
-        lanes = vector if vector % c.column_lanes == 0 else vectors * vector
-        c.columns_unit = max(1, lanes // c.column_lanes)
-        lanes = round_up(c.columns_unit * c.column_lanes, vector)
-        c.column_units = ceil_div(c.columns, c.columns_unit)
-        c.lane_blocks = max(1, ceil_div(c.column_units, max(1, vectors * vector // lanes)))
-        c.parts = c.lane_blocks * c.rows.sets
-
-        # Units: output channels whose rows fill the tiles and whose points stay in the cache.
-        i = max(1, c.phases // classes_of(c))
-        c.channels = min(max(8, round_up(ROWS // i - 4, 8)), max(c.c_out, 1))
-        # Many workers share out smaller units.
-        wanted = ceil_div(TASKS_PER_WORKER * workers, c.parts) if workers > 1 else 1
-        while c.channels > 8 and ceil_div(c.c_out, c.channels) < wanted:
-            c.channels = round_up(ceil_div(c.channels, 2), 8)
-        while True:
-            c.unit_numbers = numbers_of_unit(c, c.channels)
-            lay_out(c)
-            if c.channels == 1 or (
-                c.unit_numbers <= most and scratch_of(c) <= SCRATCH_BYTES
-            ):
-                break
-            c.channels = (c.channels + 1) // 2
-        while heavy(c, workers) and c.channels > 8 and c.unit_numbers * c.size > BLOCK_BYTES:
-            c.channels = round_up(ceil_div(c.channels, 2), 8)
-            c.unit_numbers = numbers_of_unit(c, c.channels)
-            lay_out(c)
-        c.units = ceil_div(c.c_out, c.channels)
+        cut_lanes(c, samples)
+        cut_channels(c, most, workers)
         # What may be held: as much as w and x, and the scratch of each worker that has a task.
         workers = max(1, min(workers, c.parts * c.units))
         if not c.by_batch:
@@ -330,7 +295,9 @@ cdef class Points:
     def tile(self):
         """Rows and lanes of the tile most work is done in."""
         lanes = ceil_div(self.c.column_units, self.c.lane_blocks) * self.c.columns_unit
-        return self.c.height, round_up(lanes * self.c.column_lanes, self.c.vector)
+        lanes = round_up(lanes * self.c.column_lanes, self.c.vector)
+        return self.c.height, self.c.vector * tile_vectors(
+            lanes, self.c.vector, VECTORS, self.c.height)
 
     @property
     def lane_axis(self):

@@ -68,10 +68,11 @@ cdef void choose_schemes(Call* c) noexcept:
     cdef Py_ssize_t n_rows = list_sides(&c.rows.axis, rows), i, j
     cdef Py_ssize_t n_cols = list_sides(&c.cols.axis, cols)
     cdef double least = INFINITY, work
+    c.rows, c.cols = rows[0], cols[0]
     for i in range(n_rows):
         for j in range(n_cols):
             work = scheme_work(c, &rows[i], &cols[j])
-            if work < least:
+            if work < least and window_bytes(c, &rows[i], &cols[j]) <= WINDOW_BYTES:
                 least, c.rows, c.cols = work, rows[i], cols[j]
 
 
@@ -188,3 +189,49 @@ cdef void lay_out_by_batch(Call* c, Py_ssize_t samples) noexcept:
         c.image_blocks = c.images
         c.column_lanes = c.cols.axis.shift
         c.relaid_rows = c.relaid_cols = 0
+
+
+cdef void cut_lanes(Call* c, Py_ssize_t samples) noexcept:
+    """Lanes, which are columns of tiles, for each task. A task ends where a vector does."""
+    cdef Py_ssize_t lanes, room = VECTORS * (LEAST_LANES // c.size)
+    cdef Py_ssize_t lane_bytes = c.cols.sets * c.points * c.c_in * c.size
+    c.lines = c.rows.tiles * c.rows.axis.shift
+    lay_out_by_batch(c, samples)
+    c.columns = c.image_blocks * c.lines * c.cols.tiles
+    c.woven = c.cols.outputs if c.cols.axis.shift > 1 else 1
+    if lane_bytes * room > NEAR_BYTES and not c.by_batch:
+        room = VECTORS * c.vector
+    while room > c.vector and lane_bytes * room > WINDOW_BYTES:
+        room -= c.vector
+    # A unit of columns fills vectors, or a task, where none does.
+    lanes = c.vector if c.vector % c.column_lanes == 0 else room
+    c.columns_unit = max(1, lanes // c.column_lanes)
+    lanes = round_up(c.columns_unit * c.column_lanes, c.vector)
+    c.column_units = ceil_div(c.columns, c.columns_unit)
+    c.lane_blocks = max(1, ceil_div(c.column_units, max(1, room // lanes)))
+    c.parts = c.lane_blocks * c.rows.sets
+
+
+cdef void cut_channels(Call* c, Py_ssize_t most, Py_ssize_t workers) noexcept:
+    """Units: output channels whose rows fill the tiles and whose points stay in the cache.
+
+    Their transformed weights are `most` numbers or less.
+    """
+    cdef Py_ssize_t rows = max(1, c.phases // classes_of(c)), wanted = 1
+    c.channels = min(max(8, round_up(ROWS // rows - 4, 8)), max(c.c_out, 1))
+    # Many workers share out smaller units.
+    if workers > 1:
+        wanted = ceil_div(TASKS_PER_WORKER * workers, c.parts)
+    while c.channels > 8 and ceil_div(c.c_out, c.channels) < wanted:
+        c.channels = round_up(ceil_div(c.channels, 2), 8)
+    while True:
+        c.unit_numbers = numbers_of_unit(c, c.channels)
+        lay_out(c)
+        if c.channels == 1 or (c.unit_numbers <= most and scratch_of(c) <= SCRATCH_BYTES):
+            break
+        c.channels = (c.channels + 1) // 2
+    while heavy(c, workers) and c.channels > 8 and c.unit_numbers * c.size > BLOCK_BYTES:
+        c.channels = round_up(ceil_div(c.channels, 2), 8)
+        c.unit_numbers = numbers_of_unit(c, c.channels)
+        lay_out(c)
+    c.units = ceil_div(c.c_out, c.channels)

@@ -23,8 +23,8 @@ from fastconv._problem import make_problem
 #: made.
 ROUTES = """
 layer       | baseline                   | avx2                       | avx512
-dcgan_2     | winograd batch 4x16        | winograd batch 4x16        | winograd batch 8x48
-dcgan_3     | winograd batch 4x16        | winograd batch 4x16        | winograd batch 8x48
+dcgan_2     | winograd batch 4x12        | winograd batch 4x24        | winograd batch 8x48
+dcgan_3     | winograd batch 4x12        | winograd batch 4x24        | winograd batch 8x48
 dcgan_rgb   | direct spatial1 4x12       | direct spatial1 4x24 flat  | direct spatial1 8x48 flat
 unet_up1    | direct spatial1 4x12       | direct spatial1 4x24 flat  | direct spatial1 8x32
 unet_up4    | direct spatial1 4x12       | direct spatial1 4x24       | direct spatial1 8x48 even

@@ -78,6 +78,9 @@ LAYERS = {
     "turned-images-k6": ((16, 40, 5, 6), (40, 24, 6, 6), {"stride": (2, 3), "padding": (1, 2)}),
     "turned-images-rows": ((16, 40, 6, 7), (40, 24, 4, 3), {"stride": (2, 1), "padding": 1}),
     "turned-groups": ((3, 96, 6, 12), (96, 20, 4, 4), {"stride": 2, "padding": 1, "groups": 2}),
+    # Windows of both sets of columns, and of tiles of three outputs, leave no room for vectors.
+    "turned-rows-only": ((1, 1300, 6, 6), (1300, 100, 4, 4), {"stride": 2, "padding": 1}),
+    "short-tiles": ((1, 2600, 7, 4), (2600, 30, 4, 4), {"stride": 2, "padding": 1}),
     "turned-blocks": ((1, 320, 6, 12), (320, 136, 4, 4), {"stride": 2, "padding": 1}),
     "blocks-not-shared": ((12, 160, 16, 16), (160, 160, 4, 4), {"stride": 2, "padding": 1}),
 }
@@ -461,14 +464,14 @@ def test_workers_stay_with_windows_or_with_weights(c_out, by_unit, isa):
         ((16, 40, 8, 25), "tiles"),
         ((16, 40, 300, 8), "batch"),
         # Windows of a column of images must fit into the scratch.
-        ((16, 2560, 8, 8), "batch"),
-        ((16, 2561, 8, 8), "refused"),
+        ((16, 4551, 8, 8), "batch"),
+        ((16, 4552, 8, 8), "refused"),
     ],
 )
 def test_lanes_along_the_batch(x, lanes, isa):
     problem = _problem.make_problem(x, (x[1], 40, 4, 4), 2, 1, 0, None, 1, 1, 1)
     if lanes == "refused":
-        with pytest.raises(OverflowError, match="2561 input channels"):
+        with pytest.raises(OverflowError, match="4552 input channels"):
             _points.Points(problem, 0, *_isa.tiles[0], 1)
         return
     assert _points.Points(problem, 0, *_isa.tiles[0], 1).lane_axis == lanes
