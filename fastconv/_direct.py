@@ -11,6 +11,7 @@ import numpy as np
 
 from . import _execute, _isa, _reference
 from ._dtypes import TYPES, Type
+from ._fold import fold, fold_result, fold_strides, fold_weights
 from ._plan import SAFE_DILATION, SAFE_TAPS, Plan, lane_products, multiply_adds
 from ._problem import Problem
 
@@ -29,6 +30,9 @@ WEIGHT_WORK = 60
 FEW_ROWS = 16
 AGAIN_WORK = 8
 ROW_WORK = {1: 2.0, 2: 1.5, 3: 1.5}
+
+#: Multiply-adds from which a copy of the weights and another plan are worth it, see `_fold.py`.
+FOLD_WORK = 1 << 21
 
 
 def refuses(problem: Problem, dtype: np.dtype) -> str | None:
@@ -85,37 +89,71 @@ def make_plan(
     )
 
 
-def contiguous_plan(problem: Problem, dtype: np.dtype, workers: int) -> Plan:
-    """The plan for C-contiguous arrays."""
-    images = math.prod(problem.batch)
+def steps(size: int, *shape: int) -> tuple[int, ...]:
+    """Steps of a C-contiguous array of elements of so many bytes."""
+    return tuple(accumulate(reversed(shape[1:]), mul, initial=size))[::-1]
 
-    def steps(*shape: int) -> tuple[int, ...]:
-        return tuple(accumulate(reversed(shape[1:]), mul, initial=dtype.itemsize))[::-1]
+
+def contiguous_strides(
+    problem: Problem, size: int,
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Steps of C-contiguous x, w and out."""
+    images = math.prod(problem.batch)
 
     def image_steps(channels: int, spatial: tuple[int, ...]) -> tuple[int, ...]:
         if problem.channels != "last":
-            return steps(images, channels, *spatial)
-        image, *others, channel = steps(images, *spatial, channels)
+            return steps(size, images, channels, *spatial)
+        image, *others, channel = steps(size, images, *spatial, channels)
         return (image, channel, *others)
 
-    strides = (
+    return (
         image_steps(problem.c_in, problem.spatial_in),
-        steps(problem.c_in, problem.c_out // problem.groups, *problem.kernel),
+        steps(size, problem.c_in, problem.c_out // problem.groups, *problem.kernel),
         image_steps(problem.c_out, problem.spatial_out),
     )
-    return make_plan(problem, dtype, strides, workers)
+
+
+def contiguous_plan(problem: Problem, dtype: np.dtype, workers: int) -> Plan:
+    """The plan for C-contiguous arrays."""
+    return make_plan(problem, dtype, contiguous_strides(problem, dtype.itemsize), workers)
+
+
+def folded_plan(
+    problem: Problem,
+    dtype: np.dtype,
+    strides: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]],
+    workers: int | None,
+    plan: Plan,
+) -> tuple[Problem, Plan] | None:
+    """The folded problem and its plan, where channels fill vectors only so; see `_fold.py`."""
+    x_strides, _, y_strides = strides
+    if plan.macs < FOLD_WORK or plan.pixelwise:
+        return None
+    folded = fold(problem, dtype, y_strides)
+    if folded is None:
+        return None
+    w_strides = steps(dtype.itemsize, folded.c_in, folded.c_out, *folded.kernel)
+    other = make_plan(
+        folded, dtype, (x_strides, w_strides, fold_strides(y_strides, problem.stride[-1])),
+        workers)
+    return (folded, other) if other.pixelwise else None
 
 
 def explain(problem: Problem, dtype: np.dtype, workers: int) -> dict[str, Any]:
     """What `run` would do for C-contiguous arrays."""
-    plan = contiguous_plan(problem, dtype, workers)
+    strides = contiguous_strides(problem, dtype.itemsize)
+    plan, copied = make_plan(problem, dtype, strides, workers), 0
+    other = folded_plan(problem, dtype, strides, workers, plan)
+    if other is not None:
+        folded, plan = other
+        copied = folded.c_in * folded.c_out * math.prod(folded.kernel) * dtype.itemsize
     return {
         "workers": plan.workers,
         "tasks": plan.tasks,
         "phases": plan.phases,
         "tile": plan.tile,
         "lane_axis": plan.lane_axis,
-        "scratch_bytes": plan.scratch_bytes,
+        "scratch_bytes": plan.scratch_bytes + copied,
     }
 
 
@@ -144,7 +182,17 @@ def run(
     numbers = None if bias is None else bias_numbers(problem, bias, kind)
     strides = x.strides, w.strides, out.strides
     plan = make_plan(problem, dtype, strides, workers)
-    if not _execute.run(plan, _isa.kernels, kind.code, x, w, numbers, out):
+    other = folded_plan(problem, dtype, strides, workers, plan)
+    if other is None:
+        done = _execute.run(plan, _isa.kernels, kind.code, x, w, numbers, out)
+    else:
+        folded, plan = other
+        stride = problem.stride[-1]
+        done = _execute.run(
+            plan, _isa.kernels, kind.code, x, fold_weights(w, stride),
+            None if numbers is None else np.concatenate([numbers] * stride),
+            fold_result(out, folded))
+    if not done:
         try:
             plan = make_plan(problem, dtype, strides, workers, exact=True)
         except OverflowError:

@@ -344,8 +344,8 @@ cdef void cut_pixels(Geometry* g, Py_ssize_t workers) noexcept:
     cdef Py_ssize_t pixels = max(pixel_axis(g).n_out, 1), wanted, i
     wanted = 1 if workers == 1 else TASKS_PER_WORKER * workers
     g.gathered = g.strung = g.flat = g.by_panel = g.tiled = g.woven = g.stencil = False
-    # Pixels that are less than a line are written in parts anyhow.
-    g.streamed = g.y_bytes >= LARGE_RESULT and g.groups * g.c_out * g.size >= LINE
+    # Pixels that are no whole lines would be streamed in parts.
+    g.streamed = g.y_bytes >= LARGE_RESULT and g.groups * g.c_out * g.size % LINE == 0
     g.products = 0
     g.gaps = not covers(pixel_axis(g))
     g.row_block = max(1, images * rows // wanted)

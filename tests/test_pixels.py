@@ -67,6 +67,16 @@ def test_groups_of_more_channels(isa):
     assert not planned((1, many + 1, 20, 30), c_out=vector, groups=1)
 
 
+def test_pixels_of_whole_lines_go_past_the_caches(isa):
+    vector = _isa.tiles[0][0]
+    for channels, streamed in ((8 * vector, True), (8 * vector - vector // 2, False)):
+        x, w = (1, 6, 500, 500), (6, channels, 2, 2)
+        problem = make_problem(x, w, 2, 0, 0, None, 1, 1, 1)
+        strides = plan_strides(problem, x, w, np.dtype("float32"), *BOTH)
+        plan = _direct.make_plan(problem, np.dtype("float32"), strides, 1)
+        assert plan.pixelwise and plan.streamed == streamed
+
+
 @pytest.mark.parametrize("c_out", (1, 64))
 def test_what_keeps_other_lanes(c_out, isa):
     # Channels that are apart.
