@@ -8,9 +8,9 @@ How a call travels, and which file each step is in::
     Problem: checked, frozen, all lengths decided      _problem.py
         |
         v
-    the first row of the table of methods that         _methods.py
-    accepts it: col2im, winograd, direct,              _col2im.py _winograd.py _direct.py
-    reference                                          _reference.py
+    the method that is expected to take least:         _methods.py
+    karatsuba, col2im, planes, winograd,               _karatsuba.py _col2im.py _planes.py
+    direct, reference                                  _winograd.py _direct.py _reference.py
         |
         v
     Plan: phases, blocks, tasks, scratch;              _plan.pyx
@@ -18,9 +18,9 @@ How a call travels, and which file each step is in::
         |
         v
     driver: one team of threads packs the              _execute.pyx (direct)
-    weights, then takes tasks one by one               _columns.pyx (col2im)
-         |                                              _points.pyx (winograd)
-        |
+    weights, then takes tasks one by one               _columns.pyx (col2im, karatsuba)
+        |                                              _points.pyx (winograd)
+        |                                              _overlap.pyx (planes)
         v
     kernels, built once per instruction set from       _kernels.pxi, _types.pxd (contract)
     one source: load rows, multiply tiles, store       _isa.py (which set runs)

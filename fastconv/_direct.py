@@ -125,9 +125,13 @@ def folded_plan(
     workers: int | None,
     plan: Plan,
 ) -> tuple[Problem, Plan] | None:
-    """The folded problem and its plan, where channels fill vectors only so; see `_fold.py`."""
+    """The folded problem and its plan, where channels fill vectors better so; see `_fold.py`."""
     x_strides, _, y_strides = strides
-    if plan.macs < FOLD_WORK or plan.pixelwise:
+    if plan.macs < FOLD_WORK:
+        return None
+    vector, height = _isa.tiles[TYPES[dtype.char].compute]
+    # A single vector waits for its sums in tiles of four rows.
+    if plan.pixelwise and (height > 4 or problem.c_out > vector):
         return None
     folded = fold(problem, dtype, y_strides)
     if folded is None:
