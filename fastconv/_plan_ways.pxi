@@ -258,6 +258,8 @@ cdef bint goes_by_pixels(const Geometry* g) noexcept:
     """
     cdef const Axis* a = pixel_axis(g)
     cdef Py_ssize_t inside = a.n_in - a.span
+    # Pixels that are sums of one row of weights each are little work, and less to weave.
+    cdef Py_ssize_t eighths = 6 if a.stride == a.kernel == 1 and g.c_out > g.vector else 7
     if not (
         g.x_channel == g.element and g.y_channel == g.element and plain_floats(g)
     ):
@@ -266,7 +268,7 @@ cdef bint goes_by_pixels(const Geometry* g) noexcept:
         return g.groups >= g.vector
     return (
         0 < g.c_in <= g.depth_block and g.c_out >= g.vector
-        and 8 * g.c_out >= 7 * round_up(g.c_out, g.vector)
+        and 8 * g.c_out >= eighths * round_up(g.c_out, g.vector)
         and <double> g.taps * g.groups * g.c_in * g.c_out * g.size <= PIXEL_WEIGHTS
         and inside >= LEAST_INSIDE and inside >= 2 * a.span
     )

@@ -66,9 +66,13 @@ def test_channels_that_fill_vectors_by_themselves_are_left(isa):
         plan, other = plans(((1, 8, 100, 100), (8, channels, 4, 4), {"stride": 4}))
         assert plan.pixelwise == (channels >= vector)
         assert (other is not None) == folds
-    # Nor is what would not fill them then.
-    plan, other = plans(((1, 8, 100, 100), (8, vector // 2, 3, 3), {"stride": 3}))
-    assert not plan.pixelwise and other is None
+    # Nor is what would not fill three quarters of them then, or 7/8 with two taps.
+    for channels, kernel, stride, folds in (
+        (vector // 2, 3, 3, True), (vector // 4, 5, 5, False), (vector // 2, 6, 3, False),
+    ):
+        plan, other = plans(
+            ((1, 16, 100, 100), (16, channels, kernel, kernel), {"stride": stride}))
+        assert not plan.pixelwise and (other is not None) == folds
 
 
 @pytest.mark.parametrize("name", LAYERS)

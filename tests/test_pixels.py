@@ -55,6 +55,13 @@ def test_groups_of_more_channels(isa):
     # Vectors that are filled to 7/8 at least.
     assert planned((1, 6, 20, 30), c_out=8 * vector - vector // 2, groups=1)
     assert not planned((1, 6, 20, 30), c_out=vector + 1, groups=1)
+    # ... three quarters of at least two where each pixel is one sum over the channels.
+    point = {"kernel": (1, 1), "stride": 1, "groups": 1}
+    assert planned((1, 6, 20, 30), c_out=vector + vector // 2, **point)
+    assert not planned((1, 6, 20, 30), c_out=vector + vector // 2 - 1, **point)
+    assert not planned((1, 6, 20, 30), c_out=vector - vector // 4, **point)
+    for change in ({"kernel": (1, 2)}, {"stride": (1, 2)}):
+        assert not planned((1, 6, 20, 30), c_out=vector + vector // 2, **point | change)
     # Seven pixels with both taps, or two for each at the borders.
     assert planned((1, 6, 20, 8), c_out=vector, groups=1)
     assert not planned((1, 6, 20, 7), c_out=vector, groups=1)
