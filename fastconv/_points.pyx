@@ -201,7 +201,7 @@ cdef class Points:
     ):
         cdef Call* c = &self.c
         cdef Side* side
-        cdef Py_ssize_t rank = len(problem.kernel), samples, weights, i, full, most
+        cdef Py_ssize_t rank = len(problem.kernel), samples, weights, i, most
         c.compute = compute
         c.size = 4 if compute == 0 else 8
         c.vector, c.height = vector, height
@@ -214,7 +214,7 @@ cdef class Points:
         # An array that repeats its elements may seem larger than any memory.
         pixels, taps = math.prod(problem.spatial_in), math.prod(problem.kernel)
         samples = min(c.images * problem.c_in * pixels * c.size, LARGEST)
-        weights = problem.c_in * c.c_out * taps * c.size
+        weights = min(problem.c_in * c.c_out * taps * c.size, LARGEST)
         for i in range(rank):
             side = &c.cols if i == rank - 1 else &c.rows
             n, k = problem.spatial_in[i], problem.kernel[i]
@@ -227,6 +227,10 @@ cdef class Points:
             if side.axis.max_taps > 3:
                 raise OverflowError(
                     f"phases on spatial axis {i} have {side.axis.max_taps} taps, more than 3")
+            if i < rank - 1 and side.axis.max_taps > 1 and side.axis.shift >= max(n, 2):
+                raise OverflowError(
+                    f"dilation {problem.dilation[i]} of spatial axis {i} leaves no two taps "
+                    f"that meet in its {n} samples")
             if not covers(&side.axis):
                 raise OverflowError(
                     f"there are gaps between the phases on spatial axis {i}, or outside of them")
@@ -245,7 +249,7 @@ cdef class Points:
         c.outputs = c.rows.outputs * c.cols.outputs
         if c.c_in == 0:
             raise OverflowError("there are no input channels")
-        if c.c_in > WINDOW_BYTES // (c.cols.sets * c.points * LEAST_LANES):
+        if vectors_bytes(c, &c.rows, &c.cols, 1) > WINDOW_BYTES:
             raise OverflowError(f"windows of {c.c_in} input channels do not fit into the scratch")
         most = max(weights, PACKED_BYTES) // c.size
         if numbers_of_unit(c, 1) > most:

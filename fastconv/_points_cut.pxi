@@ -62,7 +62,10 @@ cdef Py_ssize_t list_sides(const Axis* axis, Side* sides) noexcept:
 
 
 cdef void choose_schemes(Call* c) noexcept:
-    """The schemes of least work; it depends on no batch, and so no sum does."""
+    """The schemes of least work whose windows fit into a task, or else the first.
+
+    The batch has no part in it: bits must not depend on how many images there are.
+    """
     cdef Side[MAX_SIDES] rows
     cdef Side[MAX_SIDES] cols
     cdef Py_ssize_t n_rows = list_sides(&c.rows.axis, rows), i, j
@@ -72,7 +75,7 @@ cdef void choose_schemes(Call* c) noexcept:
     for i in range(n_rows):
         for j in range(n_cols):
             work = scheme_work(c, &rows[i], &cols[j])
-            if work < least and window_bytes(c, &rows[i], &cols[j]) <= WINDOW_BYTES:
+            if work < least and vectors_bytes(c, &rows[i], &cols[j], 1) <= WINDOW_BYTES:
                 least, c.rows, c.cols = work, rows[i], cols[j]
 
 
@@ -179,7 +182,7 @@ cdef void lay_out_by_batch(Call* c, Py_ssize_t samples) noexcept:
     c.by_batch = (
         c.cols.axis.shift == 1 and c.cols.tiles <= MOST_TILES and samples < LARGEST >> 12
         and 5 * c.images >= 4 * IMAGES * c.image_blocks
-        and c.c_in <= WINDOW_BYTES // (c.cols.sets * c.points * IMAGES * c.size)
+        and lane_bytes(c, &c.rows, &c.cols) * IMAGES <= WINDOW_BYTES
     )
     c.column_lanes = IMAGES
     c.relaid_cols = (c.cols.tiles - 1) * c.cols.outputs + c.cols.points + c.cols.sets - 1
@@ -194,14 +197,14 @@ cdef void lay_out_by_batch(Call* c, Py_ssize_t samples) noexcept:
 cdef void cut_lanes(Call* c, Py_ssize_t samples) noexcept:
     """Lanes, which are columns of tiles, for each task. A task ends where a vector does."""
     cdef Py_ssize_t lanes, room = VECTORS * (LEAST_LANES // c.size)
-    cdef Py_ssize_t lane_bytes = c.cols.sets * c.points * c.c_in * c.size
+    cdef double bytes = lane_bytes(c, &c.rows, &c.cols)
     c.lines = c.rows.tiles * c.rows.axis.shift
     lay_out_by_batch(c, samples)
     c.columns = c.image_blocks * c.lines * c.cols.tiles
     c.woven = c.cols.outputs if c.cols.axis.shift > 1 else 1
-    if lane_bytes * room > NEAR_BYTES and not c.by_batch:
+    if bytes * room > NEAR_BYTES and not c.by_batch:
         room = VECTORS * c.vector
-    while room > c.vector and lane_bytes * room > WINDOW_BYTES:
+    while room > c.vector and bytes * room > WINDOW_BYTES:
         room -= c.vector
     # A unit of columns fills vectors, or a task, where none does.
     lanes = c.vector if c.vector % c.column_lanes == 0 else room

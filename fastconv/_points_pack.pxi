@@ -85,11 +85,11 @@ cdef void transform_panel(
 
 cdef void pack_task(const Call* c, Py_ssize_t block, Py_ssize_t task) noexcept nogil:
     """Transform the weights of one unit for some input channels."""
-    cdef Py_ssize_t parts = ceil_div(c.c_in, PACK_CHANNELS), part = task % parts
+    cdef Py_ssize_t slices = ceil_div(c.c_in, PACK_CHANNELS)
     cdef Py_ssize_t group = block // c.blocks
-    cdef Py_ssize_t unit = block % c.blocks * c.block_units + task // parts
+    cdef Py_ssize_t unit = block % c.blocks * c.block_units + task // slices
     cdef Py_ssize_t channel = unit * c.channels, channels = min(c.channels, c.c_out - channel)
-    cdef Py_ssize_t ci = part * PACK_CHANNELS, stop = min(ci + PACK_CHANNELS, c.c_in)
+    cdef Py_ssize_t ci = task % slices * PACK_CHANNELS, stop = min(ci + PACK_CHANNELS, c.c_in)
     cdef Py_ssize_t n, number, row, height
     cdef Py_ssize_t before[MAX_CLASSES]
     cdef const char* taps
@@ -102,7 +102,7 @@ cdef void pack_task(const Call* c, Py_ssize_t block, Py_ssize_t task) noexcept n
         bring_taps(
             c, classes, before, channels,
             c.w + (group * c.c_in + ci) * c.w_in + channel * c.w_out, n)
-        to = c.packed + task // parts * c.unit_numbers * c.size
+        to = c.packed + task // slices * c.unit_numbers * c.size
         for number in range(n_classes):
             k = &classes[number]
             row = 0

@@ -51,7 +51,7 @@ cdef inline Phases phases_of(const Call* c, const Segment* s) noexcept nogil:
 cdef inline Py_ssize_t rows_together(const Call* c, const Phases* phases) noexcept nogil:
     """Rows of a line of tiles that follow each other in the result and are stored together."""
     cdef const Axis* a = &c.rows.axis
-    if c.by_channel or a.shift > 1 or a.n_phases < a.stride:
+    if c.by_channel or a.shift > 1:
         return 1
     return phases.n if c.rows.sets > 1 else c.rows.outputs * phases.n
 

@@ -100,9 +100,9 @@ cdef void load_part(
 
 cdef void load_task(Call* c, Py_ssize_t block, Py_ssize_t task) noexcept nogil:
     """Transform some input channels of the windows that all tasks share."""
-    cdef Py_ssize_t parts = ceil_div(c.c_in, PACK_CHANNELS), ci = task % parts * PACK_CHANNELS
-    cdef Part part = part_at(c, task // parts)
-    c.windows = c.shared + task // parts * c.windows_bytes
+    cdef Py_ssize_t slices = ceil_div(c.c_in, PACK_CHANNELS), ci = task % slices * PACK_CHANNELS
+    cdef Part part = part_at(c, task // slices)
+    c.windows = c.shared + task // slices * c.windows_bytes
     load_part(c, &part, block // c.blocks, ci, min(ci + PACK_CHANNELS, c.c_in))
 
 

@@ -26,19 +26,25 @@ cdef inline double side_products(const Side* side) noexcept:
         side.points * side.axis.n_phases - (side.axis.n_phases - longer))
 
 
-cdef double window_bytes(const Call* c, const Side* rows, const Side* cols) noexcept:
-    """Bytes of transformed windows that a task has for each lane of vectors of 64 bytes."""
-    return <double> cols.sets * rows.points * cols.points * c.c_in * LEAST_LANES
+cdef double lane_bytes(const Call* c, const Side* rows, const Side* cols) noexcept:
+    """Bytes of transformed windows that a task has for each lane."""
+    return <double> cols.sets * rows.points * cols.points * c.c_in * c.size
+
+
+cdef double vectors_bytes(
+        const Call* c, const Side* rows, const Side* cols, Py_ssize_t vectors) noexcept:
+    """The same for so many vectors of 64 bytes."""
+    return lane_bytes(c, rows, cols) * (vectors * LEAST_LANES // c.size)
 
 
 cdef double product_factor(const Call* c, const Side* rows, const Side* cols) noexcept:
     """Tiles of a single vector, where windows of no more fit, wait for their sums."""
-    return 1.5 if 2 * window_bytes(c, rows, cols) > WINDOW_BYTES else 1
+    return 1.5 if vectors_bytes(c, rows, cols, 2) > WINDOW_BYTES else 1
 
 
 cdef double window_factor(const Call* c, const Side* rows, const Side* cols) noexcept:
     """Windows of three vectors that leave the second-level cache take longer."""
-    return 2 if VECTORS * window_bytes(c, rows, cols) > CACHE_BYTES else 1
+    return 2 if vectors_bytes(c, rows, cols, VECTORS) > CACHE_BYTES else 1
 
 
 cdef Py_ssize_t spare_shares(const Call* c) noexcept:

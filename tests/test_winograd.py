@@ -229,6 +229,10 @@ def test_lanes_without_a_tile_hold_nothing(name, isa):
          "no axis has a phase of 2"),
         (((1, 4, 9), (4, 4, 3), {"dilation": 8}), ((1, 4, 9), (4, 4, 3), {"dilation": 9}),
          "dilation 9 of the last axis is above 8"),
+        # Rows of which no two are summed, however far apart: they would be computed with zeros.
+        (((1, 4, 9, 9), (4, 4, 3, 3), {"dilation": (8, 1)}),
+         ((1, 4, 9, 9), (4, 4, 3, 3), {"dilation": (9, 1)}),
+         "dilation 9 of spatial axis 0 leaves no two taps that meet in its 9 samples"),
         (((1, 4, 9, 9), (4, 4, 16, 9), {"stride": (8, 8)}),
          ((1, 4, 9, 9), (4, 4, 16, 10), {"stride": (8, 9)}), "72 phases, more than 64"),
         (((1, 2560, 3, 3), (2560, 4, 3, 3), {}), ((1, 2561, 3, 3), (2561, 4, 3, 3), {}),
@@ -408,11 +412,45 @@ def test_scratch_is_bounded(name, workers):
     for dtype, isa in itertools.product(FLOATS, _isa.supported()):
         vector = {"baseline": 16, "avx2": 32, "avx512": 64}.get(isa, 16) // np.dtype(dtype).itemsize
         points = _points.Points(problem, FLOATS.index(dtype), vector, 8, workers)
-        x, w, _ = LAYERS[name]
-        numbers = np.prod(x) + np.prod(w)
+        (images, channels, *spatial), w, _ = LAYERS[name]
+        size, copy = np.dtype(dtype).itemsize, images * channels * np.prod(spatial)
+        if points.lane_axis == "batch":
+            # Columns of 16 images, and the zeros that windows of up to five samples reach.
+            copy = -(-images // 16) * 16 * channels * np.prod(
+                [n + 6 * d for n, d in zip(spatial, problem.dilation, strict=True)])
+            assert 0 < points.relaid_bytes <= copy * size
         held = points.packed_bytes + points.shared_bytes + points.workers * points.worker_bytes
-        assert held <= numbers * np.dtype(dtype).itemsize + points.workers * (4 << 20)
+        held += points.relaid_bytes
+        assert held <= (copy + np.prod(w)) * size + points.workers * (4 << 20)
         assert 1 <= points.workers <= min(workers, points.tasks)
+
+
+def test_rows_far_apart(run_python):
+    # Lines of tiles between them, and a copy of x with all of these, were counted beyond 2**63.
+    run_python('''
+import numpy as np
+import fastconv
+
+for dilation in (10**5, 2**59, 2**60, 2**61):
+    x, w = np.ones((16, 256, 40, 8), "f4"), np.ones((256, 256, 3, 3), "f4")
+    options = {"dilation": (dilation, 1), "padding": ((dilation, dilation), (0, 0))}
+    y = fastconv.conv_transpose(x, w, **options)
+    z = fastconv.conv_transpose(x, w, **options, method="direct")
+    assert (y == z).all() and y.shape == (16, 256, 40, 10)
+''')
+
+
+@pytest.mark.parametrize(("name", "sets"), [
+    ("k4-s2", (1, 1)), ("turned-k4", (1, 2)), ("turned-rows", (2, 1)), ("turned-cols", (1, 2)),
+    ("turned-k3", (2, 1)), ("turned-k5-s3", (2, 1)), ("turned-k6-s3", (2, 1)),
+    ("turned-k6-s2", (2, 2)), ("turned-k10-s4", (2, 1)), ("turned-1d", (1, 2)),
+    ("turned-images", (2, 2)), ("turned-images-k6", (2, 2)), ("turned-images-rows", (2, 1)),
+    ("turned-groups", (2, 2)), ("turned-rows-only", (2, 1)), ("turned-blocks", (2, 2)),
+    ("short-tiles", (1, 1)),
+])
+def test_phases_are_counted_from_the_first_one_inside(name, sets, isa):
+    points = _points.Points(problem_of(LAYERS[name]), 0, *_isa.tiles[0], 2)
+    assert points.sets == sets
 
 
 @pytest.mark.parametrize("c_in", (320, 400))
