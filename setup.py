@@ -54,6 +54,8 @@ SIXTEEN_REGISTERS = (
 # with a view to the registers no large tile spills.
 LANES_ONCE = ["-fschedule-insns", "-fsched-pressure"]
 
+KERNELS = Extension("fastconv._kernels", ["fastconv/_kernels.pyx"])
+
 # name -> (flags, links OpenMP, where it can be built). What takes longest is first: several are
 # built at a time.
 EXTENSIONS = {
@@ -190,6 +192,13 @@ class BuildExt(build_ext):
         super().build_extensions()
 
 
+def source(name):
+    """The file that an extension is made from: kernels include what is translated once."""
+    if name.startswith("_kernels_"):
+        return f"fastconv/{name}.c"
+    return f"fastconv/{name}.{'py' if Path(f'fastconv/{name}.py').exists() else 'pyx'}"
+
+
 def extensions():
     """The table as setuptools wants it."""
     # Python's own flags may ask for debugging symbols, which would double the size of the wheel.
@@ -197,10 +206,10 @@ def extensions():
     return [
         Extension(
             f"fastconv.{name}",
-            [f"fastconv/{name}.{'py' if Path(f'fastconv/{name}.py').exists() else 'pyx'}"],
+            [source(name)],
             extra_compile_args=[*flags, "-fvisibility=hidden", *debug],
             extra_link_args=debug[:1] if DEBUG else [],
-            depends=sorted(map(str, Path("fastconv").glob("*.px[di]"))),
+            depends=[*sorted(map(str, Path("fastconv").glob("*.px[di]"))), KERNELS.sources[0]],
         )
         for name, (flags, _, possible) in EXTENSIONS.items()
         if possible
@@ -208,8 +217,9 @@ def extensions():
 
 
 setup(
+    # What kernels of all instruction sets include is translated, but is no extension by itself.
     ext_modules=cythonize(
-        extensions(),
+        [KERNELS, *extensions()],
         # Processes that are not forks would run this file again.
         nthreads=CORES if multiprocessing.get_start_method() == "fork" else 0,
         compiler_directives={
@@ -221,6 +231,6 @@ setup(
             "freethreading_compatible": True,
             "embedsignature": True,
         },
-    ),
+    )[1:],
     cmdclass={"build_ext": BuildExt},
 )

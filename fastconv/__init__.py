@@ -22,7 +22,7 @@ How a call travels, and which file each step is in::
         |                                              _points.pyx (winograd)
         |                                              _overlap.pyx (planes)
         v
-    kernels, built once per instruction set from       _kernels.pxi, _types.pxd (contract)
+    kernels, built once per instruction set from       _kernels.pyx, _types.pxd (contract)
     one source: load rows, multiply tiles, store       _isa.py (which set runs)
         |
         v
@@ -36,7 +36,7 @@ halo of zeros into its scratch, multiplies tiles that stay in registers, and sto
 interleaved, plus bias: every result is written once, by one thread, and its sum has one order.
 
 To add a method, write a file and a row in `_methods`; an instruction set, a stub and a row in
-`setup.py` and `_isa`; a type, a row in `_dtypes` and in `_kernels.pxi`.
+`setup.py` and `_isa`; a type, a row in `_dtypes` and in `_kernels.pyx`.
 """
 
 from . import filters

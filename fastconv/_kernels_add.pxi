@@ -1,4 +1,4 @@
-# Columns added to the rows of the result that their taps reach, or put there. Part of _kernels.pxi.
+# Columns added to the rows of the result that their taps reach, or put there. Part of _kernels.pyx.
 
 cdef inline void add_results(
         const real_t* src, Py_ssize_t src_step, Py_ssize_t count, Py_ssize_t n, Py_ssize_t stride,

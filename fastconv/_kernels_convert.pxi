@@ -1,4 +1,4 @@
-# Numbers of arrays as numbers of the compute types, and back. Part of _kernels.pxi.
+# Numbers of arrays as numbers of the compute types, and back. Part of _kernels.pyx.
 
 cdef enum:
     MANY = 64              # neighbours that are read or collected at a time

@@ -1,4 +1,4 @@
-# Products of vectors with vectors, for groups of one channel. Part of _kernels.pxi.
+# Products of vectors with vectors, for groups of one channel. Part of _kernels.pyx.
 
 cdef enum:
     BLOCK = 4              # vectors of a pixel that are computed at a time

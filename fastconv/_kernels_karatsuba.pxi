@@ -1,4 +1,4 @@
-# What three products in the place of four take before and after them. Part of _kernels.pxi.
+# What three products in the place of four take before and after them. Part of _kernels.pyx.
 
 cdef inline void split_run(
         const float_t* a, const float_t* b, Py_ssize_t n, float_t* d0, float_t* d1,

@@ -1,4 +1,4 @@
-# How rows of x get into scratch, and weights into panels. Part of _kernels.pxi.
+# How rows of x get into scratch, and weights into panels. Part of _kernels.pyx.
 
 cdef inline void load_channels(
         const element_t* src, real_t* dst, const Load* load) noexcept nogil:

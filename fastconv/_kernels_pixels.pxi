@@ -1,4 +1,4 @@
-# Products of pixels with weights whose output channels are the lanes. Part of _kernels.pxi.
+# Products of pixels with weights whose output channels are the lanes. Part of _kernels.pyx.
 
 # Pixels x vectors of channels: the larger shapes of a tile, and single pixels.
 ctypedef fused pixels_tile_t:

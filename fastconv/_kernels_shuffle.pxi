@@ -1,4 +1,4 @@
-# Columns stored where each result has one of them, by channels. Part of _kernels.pxi.
+# Columns stored where each result has one of them, by channels. Part of _kernels.pyx.
 
 cdef inline void shuffle_channels(
         const real_t* src, Py_ssize_t taps, Py_ssize_t channels, const Py_ssize_t* offsets,

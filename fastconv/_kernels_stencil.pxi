@@ -1,4 +1,4 @@
-# Sums straight into rows of the result, short ones or streamed ones. Part of _kernels.pxi.
+# Sums straight into rows of the result, short ones or streamed ones. Part of _kernels.pyx.
 
 # A stencil's constants, carried by types: rows of accumulators, of one vector, two or more, and how
 # many phases of the lane axis are woven. `Parted` are two with panels of their own; of `More2` and

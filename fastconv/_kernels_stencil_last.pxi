@@ -1,4 +1,4 @@
-# Short sums straight into rows whose channels are neighbours, too. Part of _kernels.pxi.
+# Short sums straight into rows whose channels are neighbours, too. Part of _kernels.pyx.
 
 # How many rows of the result, and channels of each, carried by a type.
 cdef struct Last1x2:

@@ -1,4 +1,4 @@
-# Short sums of two rows of two uneven phases each, which read x once. Part of _kernels.pxi.
+# Short sums of two rows of two uneven phases each, which read x once. Part of _kernels.pyx.
 
 cdef struct Shared:
     char unused

@@ -1,4 +1,4 @@
-# How accumulators and columns get into the result. Part of _kernels.pxi.
+# How accumulators and columns get into the result. Part of _kernels.pyx.
 
 from fastconv._interleave cimport six_doubles, six_floats
 from fastconv._stream cimport copy_part, copy_run, stream_block, stream_run

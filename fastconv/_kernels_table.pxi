@@ -1,4 +1,4 @@
-# The table of all kernels of an instruction set. Part of _kernels.pxi.
+# The table of all kernels of an instruction set. Part of _kernels.pyx.
 
 cdef KernelTable kernels
 

@@ -1,4 +1,4 @@
-# What the winograd method does before and after its products. Part of _kernels.pxi.
+# What the winograd method does before and after its products. Part of _kernels.pyx.
 
 from fastconv._interleave cimport three_doubles, three_floats, two_doubles, two_floats
 

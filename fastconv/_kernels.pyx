@@ -1,6 +1,8 @@
-# THE kernel source. One stub module per instruction set includes it with VECTOR_FLOATS, TALLEST
-# and ROWS_AHEAD (rows of x that the tallest tiles fetch ahead, or 0) set, and is compiled with that
-# set's flags; see _types.pxd for every contract.
+"""THE kernel source, of which a module is made for each instruction set."""
+
+# It is translated to C once. _kernels_baseline.c, _kernels_avx2.c and _kernels_avx512.c include
+# that with three macros set, and are compiled with flags of their own; see _types.pxd for every
+# contract.
 #
 # The tiles are plain loops: constant bounds and a local array of accumulators make GCC keep them
 # in registers. They reach the rate of a register-resident multiply-add loop (docs, performance),
@@ -25,6 +27,12 @@ from fastconv._types cimport (
     tile_vectors, transform_filter_fn, transform_input_fn, transform_output_fn, weave_fn,
     woven_sums,
 )
+
+cdef extern from *:
+    enum:
+        VECTOR_FLOATS      # numbers of 4 bytes in a vector
+        TALLEST            # rows of the tallest tiles
+        ROWS_AHEAD         # rows of x that those fetch ahead, or 0
 
 cdef enum:
     AHEAD = 512            # numbers of a panel that are fetched before they are used
