@@ -35,8 +35,8 @@ row being an output channel and a phase. A task takes some input rows, copies th
 halo of zeros into its scratch, multiplies tiles that stay in registers, and stores both phases
 interleaved, plus bias: every result is written once, by one thread, and its sum has one order.
 
-To add a method, write a file and a row in `_methods`; an instruction set, a stub and a row in
-`setup.py` and `_isa`; a type, a row in `_dtypes` and in `_kernels.pyx`.
+To add a method, write a file and a row in `_methods`; an instruction set, some lines of C and a row
+in `setup.py` and `_isa`; a type, a row in `_dtypes` and in `_kernels.pyx`.
 """
 
 from . import filters

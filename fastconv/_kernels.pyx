@@ -8,7 +8,6 @@
 # in registers. They reach the rate of a register-resident multiply-add loop (docs, performance),
 # provided that GCC does not unroll the lanes before it vectorises them: setup.py holds the flag.
 
-cimport cython
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport (
     int8_t, int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t,
@@ -156,7 +155,7 @@ cdef void tile(
     cdef const char* line
     cdef real_t* copy
     cdef real_t read[TALL_VECTORS * VECTOR_FLOATS]
-    cdef Py_ssize_t height, vectors, lanes, i, r, t, k, m, j
+    cdef Py_ssize_t height, vectors, lanes, r, m, j, _i, _t, _k
     cdef bint far
     if tile_t is Tile8x3 or tile_t is Tile8x2 or tile_t is Tile8x1:
         height = 8
@@ -189,7 +188,7 @@ cdef void tile(
         vectors = 1
     lanes = vectors * (4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(real_t))
     far = lies_far(depth, lanes, pitch, sizeof(real_t))
-    for i in range(tiles):
+    for _i in range(tiles):
         if accumulate:
             for m in range(height):
                 for j in range(lanes):
@@ -201,7 +200,7 @@ cdef void tile(
         for r in range(n_rows):
             tap = panel + taps[r] * lane_taps * tap_size
             x = rows[r] + at
-            for t in range(lane_taps):
+            for _t in range(lane_taps):
                 a = tap
                 b = x
                 tap += tap_size
@@ -212,7 +211,7 @@ cdef void tile(
                     copy = <real_t*> beside.copy
                     if copy:
                         copy += r * depth * lanes
-                        for k in range(depth):
+                        for _k in range(depth):
                             prefetch_far(line)
                             line += beside.step
                             # Through an array of the function, which `copy` cannot overlap.
@@ -227,7 +226,7 @@ cdef void tile(
                             a += height
                             b += pitch
                         continue
-                    for k in range(depth):
+                    for _k in range(depth):
                         prefetch_far(line)
                         line += beside.step
                         for m in range(height):
@@ -237,7 +236,7 @@ cdef void tile(
                         b += pitch
                     continue
                 if components == 1:
-                    for k in range(depth):
+                    for _k in range(depth):
                         if height == TALLEST:
                             prefetch(a + AHEAD)
                         if height == TALLEST and ROWS_AHEAD > 0 and far:
@@ -249,7 +248,7 @@ cdef void tile(
                         a += height
                         b += pitch
                     continue
-                for k in range(depth):
+                for _k in range(depth):
                     b_im = b + pitch
                     for m in range(0, height - 1, 2):
                         for j in range(lanes):
@@ -328,11 +327,11 @@ cdef double peak(Py_ssize_t n, real_t* tag) noexcept nogil:
     cdef real_t out[PEAK_ROWS * PEAK_VECTORS * VECTOR_FLOATS]
     cdef Py_ssize_t lanes = PEAK_VECTORS * (4 * VECTOR_FLOATS // <Py_ssize_t> sizeof(real_t))
     cdef real_t x = tag[0], y = tag[1]
-    cdef Py_ssize_t i, m, j
+    cdef Py_ssize_t m, j, _i
     for m in range(PEAK_ROWS):
         for j in range(lanes):
             acc[m * lanes + j] = x
-    for i in range(n):
+    for _i in range(n):
         for m in range(PEAK_ROWS):
             for j in range(lanes):
                 acc[m * lanes + j] = acc[m * lanes + j] * x + y
