@@ -489,6 +489,18 @@ def test_workers_stay_with_windows_or_with_weights(c_out, by_unit, isa):
         assert out.tobytes() == wanted.tobytes()
 
 
+@pytest.mark.parametrize(("c_out", "tasks"), ((64, 9), (87, 9), (88, 18), (256, 18)))
+def test_shares_that_transform_windows_anew_are_few(c_out, tasks):
+    # Nine times 48 lanes, whose windows have no room beside the copy of x: a second share of their
+    # products is for 2 * 8 * 22 of each, of four phases and these channels.
+    layer = ((13, 384, 14, 14), (384, c_out, 4, 4), {"stride": 2, "padding": 1})
+    points = _points.Points(problem_of(layer), 0, 16, 8, 2)
+    assert points.shared_bytes == 0
+    assert points.tasks == tasks
+    # They are more where workers would have none, or where windows are shared.
+    assert _points.Points(problem_of(layer), 0, 16, 8, 8).tasks >= 54
+
+
 @pytest.mark.parametrize(
     ("x", "lanes"),
     [
