@@ -237,7 +237,7 @@ cdef class Points:
         choose_schemes(c)
         if c.rows.points * c.cols.points == 1:
             raise OverflowError("no axis has a phase of 2 or 3 taps")
-        if c.cols.axis.shift * c.size > LEAST_LANES:
+        if c.cols.axis.shift > LEAST_LANES // c.size:
             raise OverflowError(
                 f"dilation {c.cols.axis.dilation} of the last axis is above"
                 f" {LEAST_LANES // c.size}")

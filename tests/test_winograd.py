@@ -425,8 +425,9 @@ def test_scratch_is_bounded(name, workers):
         assert 1 <= points.workers <= min(workers, points.tasks)
 
 
-def test_rows_far_apart(run_python):
-    # Lines of tiles between them, and a copy of x with all of these, were counted beyond 2**63.
+def test_taps_far_apart(run_python):
+    # Lines of tiles between rows, a copy of x with all of these, and the bytes of a dilation were
+    # counted beyond 2**63.
     run_python('''
 import numpy as np
 import fastconv
@@ -437,6 +438,18 @@ for dilation in (10**5, 2**59, 2**60, 2**61):
     y = fastconv.conv_transpose(x, w, **options)
     z = fastconv.conv_transpose(x, w, **options, method="direct")
     assert (y == z).all() and y.shape == (16, 256, 40, 10)
+
+for dilation in (17, 2**59, 2**60, 2**61):
+    x, w = np.ones((16, 40, 9), "f4"), np.ones((40, 40, 3), "f4")
+    options = {"dilation": dilation, "padding": [(dilation, dilation)]}
+    y = fastconv.conv_transpose(x, w, **options)
+    assert (y == 40).all() and y.shape == (16, 40, 9)
+    try:
+        fastconv.conv_transpose(x, w, **options, method="winograd")
+    except ValueError as error:
+        assert f"dilation {dilation} of the last axis is above 16" in str(error)
+    else:
+        raise AssertionError("winograd takes a dilation that its lanes have no room for")
 ''')
 
 
