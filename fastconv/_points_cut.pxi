@@ -158,7 +158,7 @@ cdef void cut(Call* c, Py_ssize_t held, Py_ssize_t least, Py_ssize_t workers) no
     cdef Py_ssize_t limit
     c.sharing = False
     cut_units(c, held + workers * (WORKER_BYTES - scratch_of(c)), workers)
-    if c.blocks * c.shares > 1 or heavy(c, workers):
+    if (c.blocks * c.shares > 1 or heavy(c, workers)) and c.parts < LARGEST // c.windows_bytes:
         # Windows would be transformed again and again: do it once, if there is room for them.
         c.sharing = True
         limit = held + workers * (WORKER_BYTES - scratch_of(c)) - c.parts * c.windows_bytes
