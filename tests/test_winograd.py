@@ -359,7 +359,9 @@ def test_forced_it_raises_for_nan_and_inf(name, special):
 
 @pytest.mark.parametrize("data", ("normal", "rectified"))
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("name", ("k3-s1", "k3-s2", "k4-s2", "k5-s2", "k3-d2", "1d-k3", "k2-s1"))
+@pytest.mark.parametrize("name", (
+    "k3-s1", "k3-s2", "k4-s2", "k5-s2", "k3-d2", "1d-k3", "k2-s1", "turned-k4", "turned-images",
+))
 def test_error_is_at_most_four_times_that_of_direct(name, dtype, data):
     check_error(LAYERS[name], dtype, data, "winograd")
 
