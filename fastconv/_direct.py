@@ -187,16 +187,13 @@ def run(
     strides = x.strides, w.strides, out.strides
     plan = make_plan(problem, dtype, strides, workers)
     other = folded_plan(problem, dtype, strides, workers, plan)
-    if other is None:
-        done = _execute.run(plan, _isa.kernels, kind.code, x, w, numbers, out)
-    else:
+    weights, offsets, y = w, numbers, out
+    if other is not None:
         folded, plan = other
         stride = problem.stride[-1]
-        done = _execute.run(
-            plan, _isa.kernels, kind.code, x, fold_weights(w, stride),
-            None if numbers is None else np.concatenate([numbers] * stride),
-            fold_result(out, folded))
-    if not done:
+        weights, y = fold_weights(w, stride), fold_result(out, folded)
+        offsets = None if numbers is None else np.concatenate([numbers] * stride)
+    if not _execute.run(plan, _isa.kernels, kind.code, x, weights, offsets, y):
         try:
             plan = make_plan(problem, dtype, strides, workers, exact=True)
         except OverflowError:

@@ -178,7 +178,6 @@ cdef void load_images(
         Py_ssize_t point_step, Py_ssize_t ci, Py_ssize_t stop) noexcept nogil:
     """The same of a segment whose lanes are images."""
     cdef Py_ssize_t n, i, p, tile, late, row = s.q - c.rows.axis.q_lo + s.late
-    cdef Py_ssize_t col = s.column * c.cols.outputs
     cdef Py_ssize_t pitch = c.relaid_cols * IMAGES, half_pitch = pitch, half_step = 0
     cdef Py_ssize_t width = (
         (s.n - 1) * c.cols.outputs + c.cols.points + c.cols.sets - 1) * IMAGES
@@ -190,7 +189,7 @@ cdef void load_images(
         places[i] = i * IMAGES
     while ci < stop:
         n = min(input_channels(c), stop - ci)
-        half = relaid_at(c, group, row, s.image, ci) + col * IMAGES * c.size
+        half = relaid_at(c, group, row, s.image, ci) + s.column * c.cols.outputs * IMAGES * c.size
         if c.rows.scheme != F11:
             half_pitch, half_step = width, n * width
             c.k.transform_input[c.compute](

@@ -6,7 +6,7 @@ cdef bint multiply(
 
     Outputs of a line of tiles that are a dilation apart are woven into one row.
     """
-    cdef Py_ssize_t number, p, q, point, row, height, block, line, i, lane, vectors, no_tap = 0
+    cdef Py_ssize_t number, p, q, row, height, block, line, i, lane, vectors, no_tap = 0
     cdef Py_ssize_t lanes = part.lanes, shift = c.cols.axis.shift
     cdef Class k
     cdef const void* windows
@@ -23,11 +23,10 @@ cdef bint multiply(
             packed += k.points * point_numbers(c, &k) * c.size
             results += c.outputs * block * c.size
             continue
-        point = k.col.late * c.points
         for p in range(k.short_row, c.rows.points):
             for q in range(k.short_col, c.cols.points):
-                windows = c.windows + (
-                    point + p * c.cols.points + q) * part.point_step * c.size
+                windows = windows_at(
+                    c, k.col.late, p, part.point_step) + q * part.point_step * c.size
                 row = 0
                 while row < k.rows:
                     height = panel_height(c.height, k.rows - row)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 import reference
+import switches
 
 import fastconv
-from fastconv import _api, _problem
+from fastconv import _api
 
 
 def integers(layer, dtype, seed=1):
@@ -28,11 +29,7 @@ def normal(layer, dtype, seed=1):
 
 def problem_of(layer):
     x, w, arguments = layer
-    geometry = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | arguments
-    return _problem.make_problem(
-        x, w, geometry["stride"], geometry["padding"], geometry.get("output_padding", 0), None,
-        geometry["dilation"], geometry["groups"], 1,
-    )
+    return switches.problem_of(x, w, **arguments)
 
 
 def chosen(x, w, dtype="float32", **arguments):
